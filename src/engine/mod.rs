@@ -1,0 +1,3 @@
+//! The shell: takes deliveries, calls the pure core, carries out its plans, keeps the clock.
+
+pub mod clock;

@@ -1,0 +1,1 @@
+//! All that speaks GitHub, through octocrab.

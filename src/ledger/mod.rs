@@ -1,0 +1,1 @@
+//! The record: events, hash chain, reading history from git.

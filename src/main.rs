@@ -1,0 +1,3 @@
+//! The `daypass` program: parse the command line, hand over to `cli`.
+
+fn main() {}

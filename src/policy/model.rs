@@ -1,0 +1,308 @@
+//! A policy after parsing and resolving: names point at things that exist, groups are flattened, expressions are compiled.
+//!
+//! Values of these types come only from `resolve`; whoever holds a [`Policy`] need not validate again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Duration;
+use super::condition::Expression;
+use super::entitlement::EntitlementTemplate;
+use super::finding::Place;
+use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
+use super::principal::Principal;
+
+/// Everything `policies/` says, resolved.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Repository-wide settings.
+    pub settings: Settings,
+    /// Who a login is elsewhere.
+    pub people: BTreeMap<Login, Person>,
+    /// Groups as written, nested ones resolved to users, teams, apps and `everyone` (never another group).
+    pub groups: BTreeMap<GroupName, BTreeSet<Principal>>,
+    /// The systems roles may name, by name.
+    pub targets: BTreeMap<TargetName, TargetKind>,
+    /// What people can ask for.
+    pub roles: BTreeMap<RoleName, Role>,
+    /// The approval rules, `none` included if it is written down.
+    pub approvals: BTreeMap<ApprovalName, Approval>,
+}
+
+/// `settings:` with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Who merges an approved request.
+    pub merge: MergeMode,
+    /// How it is merged.
+    pub merge_method: MergeMethod,
+    /// The ceiling over every role; 12 hours unless set.
+    pub max_duration: Duration,
+    /// How long before expiry the revert pull request is opened; 10 minutes unless set. Never more than a quarter of the
+    /// grant's duration: see [`Settings::revert_lead_for`].
+    pub revert_lead: Duration,
+    /// Unapproved requests are closed after this; 7 days unless set.
+    pub pending_timeout: Duration,
+    /// The rule for pull requests that change `policies/`. Without it no such pull request can pass.
+    pub policy_approval: Option<ApprovalName>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            merge: MergeMode::Auto,
+            merge_method: MergeMethod::Merge,
+            max_duration: Duration::hours(12),
+            revert_lead: Duration::minutes(10),
+            pending_timeout: Duration::hours(7 * 24),
+            policy_approval: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The lead for a grant of `duration`: `revert_lead`, but never more than a quarter of the duration.
+    pub fn revert_lead_for(&self, duration: Duration) -> chrono::TimeDelta {
+        let quarter = chrono::TimeDelta::seconds((duration.seconds() / 4).try_into().unwrap_or(i64::MAX / 1_000));
+        self.revert_lead.delta().min(quarter)
+    }
+}
+
+/// Who merges an approved pull request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeMode {
+    /// Daypass, as soon as it is approved.
+    Auto,
+    /// A person, on GitHub.
+    Manual,
+}
+
+/// The merge method, as GitHub names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeMethod {
+    /// A merge commit.
+    Merge,
+    /// One new commit.
+    Squash,
+    /// The commits again, on top of the base.
+    Rebase,
+}
+
+/// Who a GitHub login is in other systems. A target that needs a mapping and finds none is a validation error.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Login role in PostgreSQL.
+    pub postgres: Option<String>,
+    /// Login names on servers, offered to `ssh` entitlements as `person.ssh`.
+    pub ssh: Vec<String>,
+    /// Public keys that SSH certificates are issued for, in OpenSSH format. Without any, the keys of the GitHub account.
+    pub ssh_keys: Vec<String>,
+    /// Names in systems without a field of their own here, such as `aws`.
+    pub other: BTreeMap<String, String>,
+}
+
+/// The kinds of system this crate knows; the tag used in `targets:` and in entitlements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Teams of the organisation on GitHub.
+    Github,
+    /// Role membership in PostgreSQL.
+    Postgres,
+    /// OpenSSH certificates.
+    Ssh,
+}
+
+impl TargetKind {
+    /// Every kind, in the order they are documented.
+    pub const ALL: [Self; 3] = [Self::Github, Self::Postgres, Self::Ssh];
+
+    /// The word used in YAML.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Postgres => "postgres",
+            Self::Ssh => "ssh",
+        }
+    }
+}
+
+impl std::fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How much harm a role can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Risk {
+    /// Little.
+    Low,
+    /// The default.
+    #[default]
+    Medium,
+    /// Much.
+    High,
+    /// The company.
+    Critical,
+}
+
+impl Risk {
+    /// The word used in YAML and in expressions.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What people ask for: who may, for how long, under which conditions, who approves and what it gives.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name.
+    pub name: RoleName,
+    /// One line for people.
+    pub description: String,
+    /// How much harm it can do.
+    pub risk: Risk,
+    /// Who may ask for it.
+    pub requesters: BTreeSet<Principal>,
+    /// Who may open a request for somebody else (the subject must still be one of `requesters`). Nobody unless written.
+    pub may_request_for: BTreeSet<Principal>,
+    /// The longest duration: the role's own ceiling, already bounded by the settings' ceiling.
+    pub max_duration: Duration,
+    /// Fields a request must carry.
+    pub requires: BTreeSet<Requirement>,
+    /// Expressions that must all be true.
+    pub conditions: Vec<Condition>,
+    /// The approval rule.
+    pub approval: ApprovalName,
+    /// The emergency path, if the role has one.
+    pub break_glass: Option<BreakGlass>,
+    /// Declared parameters.
+    pub params: BTreeMap<ParamName, ParamSpec>,
+    /// What it gives.
+    pub entitlements: Vec<EntitlementTemplate>,
+    /// The file it stands in.
+    pub file: String,
+    /// Where its name stands in that file.
+    pub place: Place,
+}
+
+/// A request field a role can demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// `ticket:` must be there and not empty.
+    Ticket,
+    /// `start:` must be there: the role is for planned windows.
+    Start,
+}
+
+/// An expression that must be true, with the sentence people read when it is not.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// The compiled expression.
+    pub expression: Expression,
+    /// What to say when it is false.
+    pub message: Option<String>,
+}
+
+/// The emergency path of a role (DESIGN 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// Who may use it.
+    pub requesters: BTreeSet<Principal>,
+    /// The shorter ceiling.
+    pub max_duration: Duration,
+    /// How soon an eligible approver must review its use.
+    pub review_within: Duration,
+}
+
+/// A parameter a role declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamSpec {
+    /// What kind of value it takes.
+    pub kind: ParamKind,
+    /// Used when a request leaves it out; without one the parameter is required.
+    pub default: Option<ParamValue>,
+    /// One line for people.
+    pub description: String,
+}
+
+/// The values a parameter can take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParamKind {
+    /// Text of 1 to 255 visible characters.
+    String,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// One of a list.
+    OneOf(Vec<ParamValue>),
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParamValue {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    String(String),
+}
+
+impl std::fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::String(value) => f.pad(value),
+        }
+    }
+}
+
+/// An approval rule: its stages in order. No stages: approved at once.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    /// Its name.
+    pub name: ApprovalName,
+    /// A stage opens when the one before it is satisfied.
+    pub stages: Vec<Stage>,
+}
+
+/// One stage of an approval rule.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Its name.
+    pub name: StageName,
+    /// The stage counts only if this is true; always, if left out.
+    pub when: Option<Expression>,
+    /// Who may approve.
+    pub approvers: BTreeSet<Principal>,
+    /// How many different people must.
+    pub required: u32,
+    /// Who else may approve after a while.
+    pub escalate: Option<Escalation>,
+}
+
+/// Widens a stage that stays unsatisfied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalation {
+    /// Counted from when the stage opened.
+    pub after: Duration,
+    /// Who may approve from then on, besides the approvers.
+    pub to: BTreeSet<Principal>,
+}

@@ -1,0 +1,1 @@
+//! The database: inbox, work, grants, entitlements, events. SQLite or PostgreSQL through sqlx.

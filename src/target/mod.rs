@@ -1,0 +1,107 @@
+//! Targets: the systems access is granted on, one file per kind.
+//!
+//! What every target owes:
+//! - `observe`, `grant` and `revoke` are **idempotent**: granting twice is granting once, revoking what is not there is fine.
+//! - They may be **cancelled at any await**; the next `observe` tells what is true, and the call is made again.
+//! - They tell *temporary* from *permanent* failures ([`TargetError`]): the first are retried with back-off, the second are
+//!   retried slowly and shown to people. Neither ever carries a secret.
+//! - They end within the deadline they are called with; the engine cancels them otherwise.
+//! - A [`Receipt`] says what was done, for the ledger and for people. It is public.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::entitlement::Entitlement;
+use crate::policy::model::TargetKind;
+use crate::policy::name::TargetName;
+
+/// One configured system.
+#[async_trait]
+pub trait Target: Send + Sync + std::fmt::Debug {
+    /// What kind of system it is.
+    fn kind(&self) -> TargetKind;
+
+    /// Whether the system can be reached, and with sufficient rights; a sentence that says how it was found.
+    async fn check(&self) -> Result<String, TargetError>;
+
+    /// Whether the subject has the entitlement now. Called before a first `grant`, so that access somebody had before is
+    /// left alone, and to find drift.
+    async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError>;
+
+    /// Gives the entitlement.
+    async fn grant(&self, entitlement: &Entitlement, now: DateTime<Utc>) -> Result<Receipt, TargetError>;
+
+    /// Takes it away, running sessions included where the system can. `receipt` is what `grant` answered, if it did.
+    async fn revoke(
+        &self,
+        entitlement: &Entitlement,
+        receipt: Option<&Receipt>,
+        now: DateTime<Utc>,
+    ) -> Result<Receipt, TargetError>;
+}
+
+/// What `observe` saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Observed {
+    /// The subject has it.
+    Present,
+    /// The subject does not have it.
+    Absent,
+}
+
+/// What a target did. Public: it goes to the pull request and into the ledger.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// One sentence: `member of team sre-oncall`, `certificate 81726 issued`.
+    pub summary: String,
+    /// What the subject needs in order to use the access, such as a certificate; shown in the pull request as a code block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handout: Option<String>,
+    /// Details the target needs again on `revoke`, or auditors want: serial numbers, ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+}
+
+/// Why a target could not do it. The texts are shown to people and must not carry secrets.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TargetError {
+    /// Unreachable, overloaded, timed out: trying again soon may help.
+    #[error("{0}")]
+    Temporary(String),
+    /// It said no: wrong credentials, unknown role or person. Somebody has to change something first.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+/// The targets the operator configured, by the name policies use.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    by_name: BTreeMap<TargetName, Arc<dyn Target>>,
+}
+
+impl Targets {
+    /// No target at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces a target.
+    pub fn insert(&mut self, name: TargetName, target: Arc<dyn Target>) {
+        self.by_name.insert(name, target);
+    }
+
+    /// The target of that name.
+    pub fn get(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// Every name with its kind.
+    pub fn kinds(&self) -> BTreeMap<TargetName, TargetKind> {
+        self.by_name.iter().map(|(name, target)| (name.clone(), target.kind())).collect()
+    }
+}

@@ -1,0 +1,1 @@
+//! axum: the webhook entrance, health, later API and dashboard.
