@@ -185,3 +185,39 @@ pub enum Change {
     /// Moved from another path.
     Renamed,
 }
+
+/// A file of a git tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeFile {
+    /// What git says it is.
+    pub mode: FileMode,
+    /// Its content.
+    pub blob: BlobId,
+    /// Its size in bytes, if git told.
+    pub size: Option<u64>,
+}
+
+/// The kinds of entry git knows. Only [`FileMode::Regular`] is accepted in `grants/` and `policies/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    /// `100644`
+    Regular,
+    /// `100755`
+    Executable,
+    /// `120000`
+    Symlink,
+    /// `160000`
+    Submodule,
+}
+
+impl FileMode {
+    /// What people call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Regular => "file",
+            Self::Executable => "executable file",
+            Self::Symlink => "symbolic link",
+            Self::Submodule => "submodule",
+        }
+    }
+}

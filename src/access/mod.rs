@@ -1,3 +1,11 @@
 //! The rules of just-in-time access: request -> decision -> approval -> grant -> plan. Pure: facts and a time are arguments.
 
+pub mod approval;
+pub mod change;
+pub mod decide;
+pub mod entitlements;
 pub mod facts;
+pub mod grant;
+pub mod judgement;
+pub mod plan;
+pub mod principals;

@@ -1,3 +1,298 @@
-//! The shell: takes deliveries, calls the pure core, carries out its plans, keeps the clock.
+//! The shell: takes deliveries, gathers facts, asks the pure core, carries out what it answered, keeps the clock.
+//!
+//! Everything is level-triggered. A webhook, a timer or a sweep only says *look there*; whoever looks reads the world again and
+//! brings it closer to what it should be. Doing it twice is doing it once, and being killed at any point costs only time: state
+//! is written before the world is changed, and the job stays in the queue until its last write.
+//!
+//! [`Engine::step`] does one thing that is due and returns; nothing happens between steps. [`Engine::run`] steps until it is
+//! told to stop.
 
 pub mod clock;
+
+
+mod error;
+mod facts;
+mod grants;
+mod markdown;
+mod messages;
+mod provenance;
+mod publish;
+mod pull_request;
+mod reconcile;
+mod repository;
+mod revert;
+mod snapshot;
+mod sweep;
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tokio::sync::{Mutex, Notify};
+
+pub use error::EngineError;
+
+use crate::github::{App, Repository, events};
+use crate::policy::name::RepositoryName;
+use crate::store::{Claim, Delivery, Job, Store, Tx};
+use crate::target::Targets;
+use clock::Clock;
+
+/// How long a job may take before somebody else may take it over.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
+/// How many deliveries are looked at in one step.
+const DELIVERIES_PER_STEP: u32 = 100;
+/// The longest pause between two attempts at the same job. Short, because a revocation may be waiting.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(1);
+
+/// What the engine is told once.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The policy repositories it looks after.
+    pub repositories: Vec<RepositoryName>,
+    /// How often everything is looked at without being asked, so that lost webhooks do no harm.
+    pub resync: TimeDelta,
+}
+
+/// The engine. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    github: App,
+    targets: Targets,
+    clock: Clock,
+    options: Options,
+    snapshots: snapshot::Cache,
+    /// The default branch of each repository, read once per sweep.
+    branches: Mutex<BTreeMap<RepositoryName, String>>,
+    wake: Notify,
+}
+
+impl Engine {
+    /// An engine over these parts. Call [`Engine::begin`] before the first step.
+    pub fn new(store: Store, github: App, targets: Targets, clock: Clock, options: Options) -> Self {
+        let snapshots = snapshot::Cache::default();
+        let (branches, wake) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { store, github, targets, clock, options, snapshots, branches, wake }) }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The configured targets.
+    pub fn targets(&self) -> &Targets {
+        &self.inner.targets
+    }
+
+    /// Asks for a look at everything: what happened while nobody was running is found this way.
+    pub async fn begin(&self) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        for repository in &self.inner.options.repositories {
+            tx.schedule(&Job::Sweep(repository.clone()), now).await?;
+        }
+        tx.schedule(&Job::Tidy, now).await?;
+        tx.commit().await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Tells a running engine that there may be something to do.
+    pub fn wake(&self) {
+        self.inner.wake.notify_one();
+    }
+
+    /// Stores a delivery; false if its id is known already. Durable when this returns.
+    pub async fn accept(&self, delivery: &Delivery) -> Result<bool, EngineError> {
+        let new = self.inner.store.accept(delivery, self.inner.clock.now()).await?;
+        self.wake();
+        Ok(new)
+    }
+
+    /// Does one thing that is due; false if nothing is.
+    pub async fn step(&self) -> Result<bool, EngineError> {
+        if self.take_deliveries().await? {
+            return Ok(true);
+        }
+        let Some(claim) = self.inner.store.claim(self.inner.clock.now(), LEASE).await? else { return Ok(false) };
+        // More work may have become due than this worker can take: let another one look too.
+        self.wake();
+        if let Err(error) = self.perform(&claim).await {
+            self.postpone(&claim, &error).await?;
+        }
+        Ok(true)
+    }
+
+    /// Steps until nothing is due.
+    pub async fn settle(&self) -> Result<(), EngineError> {
+        while self.step().await? {}
+        Ok(())
+    }
+
+    /// Works until `stop` completes. A step that has begun is finished first.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let waiting = tokio::select! {
+                biased;
+                () = &mut stop => return,
+                worked = self.step() => worked,
+            };
+            let pause = match waiting {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(error) => {
+                    tracing::error!(%error, "the engine cannot work; it tries again in a second");
+                    Some(std::time::Duration::from_secs(1))
+                }
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                () = self.idle(pause) => {}
+            }
+        }
+    }
+
+    /// Waits until something is due or somebody wakes the engine; after a failure, for a fixed while.
+    async fn idle(&self, pause: Option<std::time::Duration>) {
+        if let Some(pause) = pause {
+            return tokio::time::sleep(pause).await;
+        }
+        let due = self.inner.store.next_due().await.ok().flatten();
+        let at = due.unwrap_or_else(|| self.inner.clock.now() + TimeDelta::minutes(1));
+        tokio::select! {
+            () = self.inner.wake.notified() => {}
+            () = self.inner.clock.sleep_until(at) => {}
+        }
+    }
+
+    /// Turns waiting deliveries into jobs; false if there was none.
+    async fn take_deliveries(&self) -> Result<bool, EngineError> {
+        let deliveries = self.inner.store.waiting_deliveries(DELIVERIES_PER_STEP).await?;
+        if deliveries.is_empty() {
+            return Ok(false);
+        }
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        for delivery in &deliveries {
+            for job in self.jobs_for(delivery) {
+                tx.schedule(&job, now).await?;
+            }
+            tx.done_with(&delivery.id, now).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// What a delivery asks to look at. What it claims is not believed.
+    fn jobs_for(&self, delivery: &Delivery) -> Vec<Job> {
+        use events::Hint;
+        let ours = |repository: &RepositoryName| {
+            self.inner.options.repositories.iter().find(|known| {
+                known.as_str().eq_ignore_ascii_case(repository.as_str())
+            })
+        };
+        let of = |repository: &RepositoryName, job: &dyn Fn(RepositoryName) -> Job| {
+            ours(repository).cloned().map(job).into_iter().collect::<Vec<_>>()
+        };
+        match events::hint(&delivery.event, delivery.body.as_bytes()) {
+            Hint::Pull { repository, number } => {
+                of(&repository, &|name| Job::Pull(name, number))
+            }
+            Hint::Repository { repository } => of(&repository, &Job::Sync),
+            Hint::Check { repository } => of(&repository, &Job::Sweep),
+            Hint::Directory { organisation } => self
+                .inner
+                .options
+                .repositories
+                .iter()
+                .filter(|name| name.owner().eq_ignore_ascii_case(&organisation))
+                .map(|name| Job::Sweep(name.clone()))
+                .collect(),
+            Hint::Installation => {
+                for name in &self.inner.options.repositories {
+                    self.inner.github.forget(name);
+                }
+                self.inner.options.repositories.iter().map(|name| Job::Sweep(name.clone())).collect()
+            }
+            Hint::Nowhere => Vec::new(),
+        }
+    }
+
+    async fn perform(&self, claim: &Claim) -> Result<(), EngineError> {
+        tracing::debug!(job = %claim.job, attempts = claim.attempts, "looking");
+        match &claim.job {
+            Job::Pull(repository, number) => self.look_at_pull(claim, repository, *number).await,
+            Job::Sync(repository) => self.sync(claim, repository).await,
+            Job::Sweep(repository) => self.sweep(claim, repository).await,
+            Job::Grant(repository, id) => self.look_at_grant(claim, repository, id).await,
+            Job::Revert(repository, id) => self.revert(claim, repository, id).await,
+            Job::Cleanse(repository) => self.cleanse(claim, repository).await,
+            Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
+            Job::Target(name) => self.reconcile(claim, name).await,
+            Job::Tidy => self.tidy(claim).await,
+        }
+    }
+
+    /// Puts a failed job back, a little later each time.
+    async fn postpone(&self, claim: &Claim, error: &EngineError) -> Result<(), EngineError> {
+        if error.is_lost_lease() {
+            tracing::warn!(job = %claim.job, %error, "left to whoever took it over");
+            return Ok(());
+        }
+        let pause = error.retry_after().unwrap_or_else(|| pause_after(claim));
+        tracing::warn!(job = %claim.job, %error, attempts = claim.attempts, pause = %pause, "failed; it is tried again");
+        let mut tx = self.inner.store.begin().await?;
+        match tx.fail(claim, &error.to_string(), self.inner.clock.now() + pause).await {
+            Ok(()) => Ok(tx.commit().await?),
+            Err(crate::store::StoreError::LeaseLost(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends a job together with what it changed.
+    async fn finish(
+        &self,
+        claim: &Claim,
+        mut tx: Tx,
+        again: Option<chrono::DateTime<chrono::Utc>>,
+    ) -> Result<(), EngineError> {
+        tx.finish(claim, again).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The client for a policy repository, with the name of its default branch.
+    async fn open(&self, name: &RepositoryName) -> Result<(Repository, String), EngineError> {
+        let github = self.inner.github.repository(name).await?;
+        if let Some(branch) = self.inner.branches.lock().await.get(name) {
+            return Ok((github, branch.clone()));
+        }
+        let branch = github.info().await?.default_branch;
+        self.inner.branches.lock().await.insert(name.clone(), branch.clone());
+        Ok((github, branch))
+    }
+}
+
+/// One second, doubling up to [`LONGEST_PAUSE`], plus up to a quarter. The jitter comes from the job and the attempt, not from
+/// chance, so that a history can be replayed.
+fn pause_after(claim: &Claim) -> TimeDelta {
+    use std::hash::{Hash, Hasher};
+    let base = TimeDelta::seconds(1 << claim.attempts.min(6)).min(LONGEST_PAUSE);
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    (&claim.job, claim.attempts).hash(&mut hasher);
+    let share = i64::try_from(hasher.finish() % 250).unwrap_or(0);
+    base + TimeDelta::milliseconds(base.num_milliseconds() * share / 1_000)
+}

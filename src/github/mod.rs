@@ -1,1 +1,28 @@
 //! All that speaks GitHub, through octocrab.
+//!
+//! [`App`] is the GitHub App: it finds installations and mints their tokens. [`Repository`] is one policy repository seen
+//! through its installation. Both return the facts of [`crate::access::facts`], or slim types of their own: GitHub may add
+//! fields and values at any time without breaking anything here.
+//!
+//! Nothing is retried here: a call that failed may have had its effect, and only the work queue knows what to do about that.
+//! Why octocrab's own authentication, retries and models are not used: `docs/decisions/0003-github-client.md`.
+
+pub mod events;
+
+mod app;
+mod checks;
+mod error;
+mod git;
+mod issues;
+mod people;
+mod pulls;
+mod transport;
+
+pub use app::{App, AppInfo, Repository};
+pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
+pub use error::GithubError;
+pub use git::CommitInfo;
+pub use issues::Comment;
+pub use people::Membership;
+pub use pulls::{MergeOutcome, RequestedReviewers};
+pub use transport::Transport;

@@ -1,1 +1,5 @@
-//! The record: events, hash chain, reading history from git.
+//! The record: what happened, as events with deterministic ids, so that replays cannot double them.
+
+mod event;
+
+pub use event::{Event, EventKind};

@@ -4,16 +4,25 @@ pub mod condition;
 pub mod duration;
 pub mod entitlement;
 pub mod finding;
+pub mod judge;
 pub mod model;
 pub mod name;
 pub mod principal;
+pub mod render;
 pub mod request;
+pub mod testcase;
 
+mod code;
+mod document;
+mod resolve;
+mod suggest;
+mod yaml;
+
+pub use code::{Code, UnknownCode};
 pub use duration::Duration;
 pub use finding::{Finding, Place, Severity};
 pub use model::Policy;
 pub use principal::Principal;
 pub use request::Request;
-
-/// A finding's stable code.
-pub type Code = String;
+pub use resolve::{Loaded, POLICY_LIMIT, load};
+pub use suggest::suggest;

@@ -28,6 +28,8 @@ pub struct Policy {
     pub roles: BTreeMap<RoleName, Role>,
     /// The approval rules, `none` included if it is written down.
     pub approvals: BTreeMap<ApprovalName, Approval>,
+    /// What its owners expect it to decide.
+    pub tests: Vec<super::testcase::PolicyTest>,
 }
 
 /// `settings:` with the defaults filled in.

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
-use super::finding::Place;
 use super::model::ParamValue;
-use super::name::{Login, ParamName, RoleName, Slug};
+use super::name::{Login, NameError, ParamName, RoleName, Slug};
+use super::suggest::suggest;
+use super::yaml::{self, At};
+use super::{Code, Duration, Finding, Place, Policy, Severity};
+
+/// The largest grant file that is read, in bytes.
+pub const GRANT_LIMIT: usize = 64 * 1024;
 
 /// What somebody asks for. Well formed in itself; whether it is allowed is for `access::decide`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +56,168 @@ impl Request {
 /// The path of the grant file `slug` in the policy repository.
 pub fn path_of(slug: &Slug) -> String {
     format!("grants/{slug}.yaml")
+}
+
+/// A request as it is written: every field a text with its place, so that each mistake is reported, not only the first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestFile {
+    subject: Option<At<String>>,
+    role: At<String>,
+    duration: At<String>,
+    reason: At<String>,
+    ticket: Option<At<String>>,
+    start: Option<At<String>>,
+    #[serde(default)]
+    break_glass: Option<At<bool>>,
+    #[serde(default)]
+    params: BTreeMap<At<String>, At<ParamValue>>,
+}
+
+const FIELDS: &[&str] = &["subject", "role", "duration", "reason", "ticket", "start", "break_glass", "params"];
+
+/// Collects what is wrong while a request is read.
+struct Reader<'a> {
+    path: &'a str,
+    findings: Vec<Finding>,
+    places: BTreeMap<String, Place>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, place: Place, code: Code, message: String, help: &str) {
+        let (file, help) = (self.path.to_owned(), help.to_owned());
+        self.findings.push(Finding { file, place, severity: Severity::Error, code, message, help });
+    }
+
+    fn parse<T: std::str::FromStr>(&mut self, field: &str, text: &At<String>, code: Code) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.places.insert(field.to_owned(), text.text_place());
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.refuse(text.text_place(), code, format!("`{field}`: {error}"), "");
+                None
+            }
+        }
+    }
+
+    /// A text for people: not empty, not endless, nothing in it that hides or turns what reviewers see.
+    fn text(&mut self, field: &str, text: &At<String>, longest: usize) -> String {
+        let place = text.text_place();
+        self.places.insert(field.to_owned(), place);
+        let length = text.trim().chars().count();
+        if length == 0 || length > longest {
+            let message = format!("`{field}` must have 1 to {longest} characters; it has {length}");
+            self.refuse(place, Code::BadText, message, "");
+        }
+        if let Some(c) = text.chars().find(|c| is_deceptive(*c)) {
+            let message = format!("`{field}` has the invisible or control character U+{:04X}", u32::from(c));
+            self.refuse(place, Code::HiddenText, message, Code::HiddenText.explanation());
+        }
+        text.trim().to_owned()
+    }
+}
+
+/// Control characters except line breaks and tabs, and characters that turn, join or hide text (Unicode TR 36 and 39).
+pub(crate) fn is_deceptive(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Reads the request in the file at `path`. With a policy, near names are suggested; whether it is allowed is judged elsewhere.
+pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request, Vec<Finding>> {
+    let mut reader = Reader { path, findings: Vec::new(), places: BTreeMap::new() };
+    let slug: Option<Slug> =
+        path.strip_prefix("grants/").and_then(|name| name.strip_suffix(".yaml")).and_then(|stem| stem.parse().ok());
+    let Some(slug) = slug else {
+        let message = "only `grants/<slug>.yaml` may be in `grants/`".to_owned();
+        reader.refuse(Place::default(), Code::GrantPath, message, "Name it with lower-case letters, digits and `-`.");
+        return Err(reader.findings);
+    };
+    let file: RequestFile = yaml::read(path, bytes, GRANT_LIMIT, FIELDS).map_err(|finding| vec![finding])?;
+    let role = role(&mut reader, &file.role, policy);
+    let duration: Option<Duration> = reader.parse("duration", &file.duration, Code::BadDuration);
+    let subject: Option<Option<Login>> = match &file.subject {
+        None => Some(None),
+        Some(text) => reader.parse("subject", text, Code::BadName).map(Some),
+    };
+    let reason = reader.text("reason", &file.reason, 1_000);
+    let ticket = file.ticket.as_ref().map(|ticket| reader.text("ticket", ticket, 200));
+    let start = file.start.as_ref().and_then(|text| start(&mut reader, text));
+    if let Some(at) = &file.break_glass {
+        reader.places.insert("break_glass".to_owned(), at.place());
+    }
+    let params = params(&mut reader, &file.params);
+    match (role, duration, subject) {
+        (Some(role), Some(duration), Some(subject)) if reader.findings.is_empty() => Ok(Request {
+            slug,
+            subject,
+            role,
+            duration,
+            reason,
+            ticket,
+            start,
+            break_glass: file.break_glass.is_some_and(|value| *value),
+            params,
+            places: reader.places,
+        }),
+        _ => Err(reader.findings),
+    }
+}
+
+fn role(reader: &mut Reader<'_>, text: &At<String>, policy: Option<&Policy>) -> Option<RoleName> {
+    reader.places.insert("role".to_owned(), text.text_place());
+    match text.parse::<RoleName>() {
+        Ok(role) => Some(role),
+        Err(error) => {
+            let near = policy.and_then(|policy| suggest(text, policy.roles.keys().map(RoleName::as_str)));
+            let help = near.map(|near| format!("Did you mean `{near}`?")).unwrap_or_default();
+            reader.refuse(text.text_place(), Code::BadName, error.to_string(), &help);
+            None
+        }
+    }
+}
+
+fn start(reader: &mut Reader<'_>, text: &At<String>) -> Option<DateTime<Utc>> {
+    reader.places.insert("start".to_owned(), text.text_place());
+    match DateTime::parse_from_rfc3339(text.trim()) {
+        // Whole seconds: certificates know nothing finer.
+        Ok(time) => DateTime::from_timestamp(time.timestamp(), 0),
+        Err(_) => {
+            let shown: String = text.chars().filter(|c| !is_deceptive(*c)).take(60).collect();
+            let message = format!("`start`: {shown:?} is not a time");
+            reader.refuse(text.text_place(), Code::BadTime, message, Code::BadTime.explanation());
+            None
+        }
+    }
+}
+
+fn params(reader: &mut Reader<'_>, file: &BTreeMap<At<String>, At<ParamValue>>) -> BTreeMap<ParamName, ParamValue> {
+    let mut params = BTreeMap::new();
+    for (name, value) in file {
+        let parsed: Result<ParamName, NameError> = name.parse();
+        match parsed {
+            Ok(parsed) => {
+                reader.places.insert(format!("params.{parsed}"), value.place());
+                if let ParamValue::String(text) = &**value {
+                    let length = text.chars().count();
+                    if length == 0 || length > 255 {
+                        let message = format!("parameter `{parsed}` must have 1 to 255 characters; it has {length}");
+                        reader.refuse(value.place(), Code::BadText, message, "");
+                    }
+                    if text.chars().any(|c| is_deceptive(c) || c.is_control()) {
+                        let message = format!("parameter `{parsed}` has invisible or control characters");
+                        reader.refuse(value.place(), Code::HiddenText, message, Code::HiddenText.explanation());
+                    }
+                }
+                params.insert(parsed, (**value).clone());
+            }
+            Err(error) => reader.refuse(name.place(), Code::BadName, error.to_string(), ""),
+        }
+    }
+    params
 }

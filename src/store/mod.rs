@@ -1,1 +1,188 @@
-//! The database: inbox, work, grants, entitlements, events. SQLite or PostgreSQL through sqlx.
+//! The database: inbox, work, grants, entitlements, events, messages. SQLite or PostgreSQL, one SQL text for both.
+//!
+//! Reads are methods of [`Store`]. Everything that changes state goes through a [`Tx`], so that a state change, the events and
+//! messages it causes and the work that follows are durable together or not at all. Inside a [`Tx`] nothing may be read through
+//! the [`Store`]: SQLite has one connection.
+//!
+//! The database is a cache of git, GitHub and the targets (I6), plus the promises made to them: it is written before the world
+//! is changed, never after.
+
+mod entitlements;
+mod grants;
+mod inbox;
+mod messages;
+mod pulls;
+mod work;
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{Any, AnyPool, ConnectOptions, Executor};
+
+pub use entitlements::Held;
+pub use grants::{GrantRow, Refusal};
+pub use inbox::Delivery;
+pub use messages::Message;
+pub use pulls::Published;
+pub use work::{Claim, Job, JobError, Waiting};
+
+/// Why the database could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The driver's word: unreachable, full, read-only, locked.
+    #[error("the database did not answer as it should: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database could not be prepared: {0}; a database written by a newer version cannot be used by an older one")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row does not hold what was written.
+    #[error("the database holds something this version cannot read in {table}: {problem}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Another process took the work over.
+    #[error("the lease on {0} was lost; whoever holds it now carries on")]
+    LeaseLost(String),
+    /// The address cannot be used.
+    #[error("`store.url` cannot be used: {0}")]
+    Address(String),
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+}
+
+/// A transaction: dropped without [`Tx::commit`], nothing of it happened.
+pub struct Tx {
+    tx: sqlx::Transaction<'static, Any>,
+}
+
+impl Store {
+    /// Opens the database at `url` (`sqlite://PATH`, `postgres://…`), creates the SQLite file if it is missing, and brings
+    /// the schema up to date.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let sqlite = url.starts_with("sqlite:");
+        let url = match (sqlite, url.contains('?')) {
+            (true, false) => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        };
+        let options = AnyConnectOptions::from_str(&url)
+            .map_err(|error| StoreError::Address(error.to_string()))?
+            .disable_statement_logging();
+        let pool = AnyPoolOptions::new()
+            // SQLite has one writer; a second connection would only wait for the first.
+            .max_connections(if sqlite { 1 } else { 8 })
+            .acquire_timeout(std::time::Duration::from_secs(10))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if sqlite {
+                        // FULL: an acknowledged delivery survives a power cut.
+                        for pragma in [
+                            "PRAGMA journal_mode = WAL",
+                            "PRAGMA synchronous = FULL",
+                            "PRAGMA busy_timeout = 5000",
+                            "PRAGMA foreign_keys = ON",
+                        ] {
+                            connection.execute(pragma).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!("./migrations").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Tx { tx: self.pool.begin().await? })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The commit up to which the default branch of a repository has been read.
+    pub async fn head(&self, repository: &str) -> Result<Option<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT head FROM repositories WHERE name = $1")
+            .bind(repository)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    /// Every event in order of time, for the record and for tests.
+    pub async fn events(&self) -> Result<Vec<crate::ledger::Event>, StoreError> {
+        let bodies: Vec<String> =
+            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).await?;
+        bodies.iter().map(|body| read_json("events", body)).collect()
+    }
+}
+
+impl Tx {
+    /// Makes everything in it durable.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Remembers how far the default branch has been read.
+    pub async fn set_head(&mut self, repository: &str, head: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO repositories (name, head, synced_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO UPDATE SET head = excluded.head, synced_at = excluded.synced_at",
+        )
+        .bind(repository)
+        .bind(head)
+        .bind(at.timestamp_millis())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Records an event; one that is there already is left as it is. True if it was new.
+    pub async fn record(&mut self, event: &crate::ledger::Event) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO events (id, at, repository, kind, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&event.id)
+        .bind(event.at.timestamp_millis())
+        .bind(event.repository.as_str())
+        .bind(event.kind.as_str())
+        .bind(write_json(event))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+fn write_json<T: serde::Serialize>(value: &T) -> String {
+    // Our own types have no maps with non-text keys and no failing serialisers: this cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(table: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { table, problem: error.to_string() })
+}
+
+fn time(table: &'static str, millis: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| StoreError::Corrupt { table, problem: format!("{millis} is no time") })
+}
+
+#[cfg(test)]
+mod tests;

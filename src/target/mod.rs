@@ -8,6 +8,11 @@
 //! - They end within the deadline they are called with; the engine cancels them otherwise.
 //! - A [`Receipt`] says what was done, for the ledger and for people. It is public.
 
+pub mod github;
+pub mod postgres;
+pub mod settings;
+pub mod ssh;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,0 +1,104 @@
+-- One set of statements for SQLite and PostgreSQL: BIGINT and TEXT only. Times are milliseconds since 1970 UTC.
+
+-- Webhook deliveries, written before they are acknowledged. Kept a while so that redeliveries are recognised.
+CREATE TABLE deliveries (
+    id          TEXT   NOT NULL PRIMARY KEY,
+    event       TEXT   NOT NULL,
+    body        TEXT   NOT NULL,
+    received_at BIGINT NOT NULL,
+    done_at     BIGINT
+);
+CREATE INDEX deliveries_waiting ON deliveries (done_at, received_at);
+
+-- Work that is due at some time. One row per thing to look at, however often it was asked for; `revision` counts the asking,
+-- `token` fences: whoever lost the lease cannot finish the work.
+CREATE TABLE work (
+    job        TEXT   NOT NULL PRIMARY KEY,
+    due_at     BIGINT NOT NULL,
+    revision   BIGINT NOT NULL,
+    attempts   BIGINT NOT NULL,
+    token      TEXT,
+    held_until BIGINT,
+    last_error TEXT
+);
+CREATE INDEX work_due ON work (due_at);
+
+-- How far the default branch of each policy repository has been read.
+CREATE TABLE repositories (
+    name      TEXT   NOT NULL PRIMARY KEY,
+    head      TEXT   NOT NULL,
+    synced_at BIGINT NOT NULL
+);
+
+-- What was published on each pull request, so that it is edited in place. Can be found again on GitHub.
+CREATE TABLE pulls (
+    repository TEXT   NOT NULL,
+    number     BIGINT NOT NULL,
+    head       TEXT,
+    check_id   BIGINT,
+    comment_id BIGINT,
+    digest     TEXT,
+    PRIMARY KEY (repository, number)
+);
+
+-- Content of the default branch that was looked at: verified grants, live or over, and refused files.
+CREATE TABLE grants (
+    repository   TEXT   NOT NULL,
+    id           TEXT   NOT NULL,
+    slug         TEXT   NOT NULL,
+    blob         TEXT   NOT NULL,
+    state        TEXT   NOT NULL,
+    subject_id   BIGINT NOT NULL,
+    ends_at      BIGINT NOT NULL,
+    revert_pull  BIGINT,
+    body         TEXT   NOT NULL,
+    PRIMARY KEY (repository, id)
+);
+CREATE INDEX grants_by_state ON grants (state, ends_at);
+CREATE INDEX grants_by_slug ON grants (repository, slug);
+
+-- Files on the default branch whose origin could not be verified, until they are gone.
+CREATE TABLE refusals (
+    repository  TEXT   NOT NULL,
+    path        TEXT   NOT NULL,
+    blob        TEXT   NOT NULL,
+    commit_id   TEXT   NOT NULL,
+    reason      TEXT   NOT NULL,
+    revert_pull BIGINT,
+    issue       BIGINT,
+    PRIMARY KEY (repository, path, blob)
+);
+
+-- Access that was applied, or may have been: written before a target is called.
+CREATE TABLE entitlements (
+    key        TEXT   NOT NULL PRIMARY KEY,
+    target     TEXT   NOT NULL,
+    progress   TEXT   NOT NULL,
+    standing   BIGINT NOT NULL,
+    holders    TEXT   NOT NULL,
+    receipt    TEXT,
+    last_error TEXT,
+    changed_at BIGINT NOT NULL
+);
+CREATE INDEX entitlements_by_target ON entitlements (target);
+
+-- What happened, once each: ids are deterministic.
+CREATE TABLE events (
+    id         TEXT   NOT NULL PRIMARY KEY,
+    at         BIGINT NOT NULL,
+    repository TEXT   NOT NULL,
+    kind       TEXT   NOT NULL,
+    body       TEXT   NOT NULL
+);
+CREATE INDEX events_by_time ON events (at);
+
+-- Comments to be posted, once each: ids are deterministic and become markers in the comments.
+CREATE TABLE messages (
+    id           TEXT   NOT NULL PRIMARY KEY,
+    repository   TEXT   NOT NULL,
+    pull_request BIGINT NOT NULL,
+    written_at   BIGINT NOT NULL,
+    body         TEXT   NOT NULL,
+    posted_at    BIGINT
+);
+CREATE INDEX messages_waiting ON messages (repository, pull_request, posted_at);

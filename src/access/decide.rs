@@ -1,0 +1,443 @@
+//! The decision about a pull request: one value that explains itself.
+//!
+//! Check run, comment, command line and audit events are views of it. It is a function of the policy, the facts and the time,
+//! and of nothing else; what was decided before plays no part.
+
+use chrono::{DateTime, Utc};
+
+use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, StageState};
+use super::entitlements::{self, Recipient};
+use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review};
+use super::grant::{Grant, GrantId, Window};
+use super::principals::{self, includes};
+use crate::policy::condition::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
+use crate::policy::entitlement::Entitlement;
+use crate::policy::model::{Person, Role};
+use crate::policy::name::Slug;
+use crate::policy::{Code, Finding, Place, Policy, Request, Severity, judge};
+
+/// What is known about a pull request.
+#[derive(Debug, Clone)]
+pub struct PullFacts {
+    /// The pull request.
+    pub pull: PullRequest,
+    /// Its commits.
+    pub commits: Vec<Commit>,
+    /// Its reviews, in GitHub's order.
+    pub reviews: Vec<Review>,
+}
+
+/// Everything a decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The policy: of the default branch's head before a merge, of the merge commit's first parent after it.
+    pub policy: &'a Policy,
+    /// Memberships.
+    pub directory: &'a Directory,
+    /// The pull request.
+    pub facts: &'a PullFacts,
+    /// The time of the judgement.
+    pub now: DateTime<Utc>,
+}
+
+impl Case<'_> {
+    fn merged_at(&self) -> Option<DateTime<Utc>> {
+        match self.facts.pull.state {
+            PullState::Merged { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+}
+
+/// Where a decision stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It breaks a rule: see the findings.
+    Refused,
+    /// An eligible approver says no.
+    Objected,
+    /// Approvals are missing.
+    Waiting,
+    /// It may be merged.
+    Approved,
+}
+
+/// The decision about one request.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// What is asked for.
+    pub request: Request,
+    /// Who would get access; `None` if there is no such account.
+    pub subject: Option<Account>,
+    /// What breaks a rule; with an error among them the request is refused.
+    pub findings: Vec<Finding>,
+    /// Where its approval stands; `None` if the role is unknown.
+    pub approval: Option<ApprovalStatus>,
+    /// What exactly would be granted.
+    pub entitlements: Vec<Entitlement>,
+    /// When access would be due if it were merged at the time of the judgement (or was merged then).
+    pub window: Window,
+}
+
+impl Decision {
+    /// Where it stands.
+    pub fn verdict(&self) -> Verdict {
+        match &self.approval {
+            _ if has_error(&self.findings) => Verdict::Refused,
+            None => Verdict::Refused,
+            Some(approval) => verdict_of(approval),
+        }
+    }
+}
+
+/// Where an approval stands, as a verdict.
+pub fn verdict_of(approval: &ApprovalStatus) -> Verdict {
+    if approval.is_satisfied() {
+        Verdict::Approved
+    } else if !approval.objections.is_empty() {
+        Verdict::Objected
+    } else {
+        Verdict::Waiting
+    }
+}
+
+/// Whether any of the findings makes its input invalid.
+pub fn has_error(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// Judges one request of a pull request.
+pub fn decide(request: &Request, case: Case<'_>) -> Decision {
+    let judged_at = case.merged_at().unwrap_or(case.now);
+    let window = Window::new(judged_at, request.start, request.duration);
+    let mut decision = Decision {
+        request: request.clone(),
+        subject: None,
+        findings: judge::judge(request, case.policy),
+        approval: None,
+        entitlements: Vec::new(),
+        window,
+    };
+    let Some(author) = case.facts.pull.author.clone() else {
+        decision.findings.push(finding(
+            request,
+            "",
+            Code::UnknownAccount,
+            "the account that opened this pull request no longer exists".to_owned(),
+            "Open the request again from a living account.",
+        ));
+        return decision;
+    };
+    let subject = match &request.subject {
+        None => Some(author.clone()),
+        Some(login) => case.directory.account(login).cloned(),
+    };
+    let Some(subject) = subject else {
+        let login = request.subject.as_ref().map(ToString::to_string).unwrap_or_default();
+        decision.findings.push(finding(
+            request,
+            "subject",
+            Code::UnknownAccount,
+            format!("`{login}` is not an account on this GitHub"),
+            "Check the spelling of the login.",
+        ));
+        return decision;
+    };
+    decision.subject = Some(subject.clone());
+    let Some(role) = case.policy.roles.get(&request.role) else { return decision };
+    decision.findings.extend(eligibility(request, role, &author, &subject, case));
+    let scope = scope(request, role, &author, &subject, case);
+    decision.findings.extend(conditions(request, role, &scope));
+    let nobody = Person::default();
+    let recipient = Recipient {
+        subject: &subject,
+        person: case.policy.people.get(&subject.login).unwrap_or(&nobody),
+        grant: &GrantId { slug: request.slug.clone(), pull_request: case.facts.pull.number },
+        window,
+    };
+    let (entitlements, obstacles) = entitlements::render(role, &scope, recipient);
+    decision.entitlements = entitlements;
+    decision.findings.extend(obstacles.into_iter().map(|obstacle| about_request(request, obstacle)));
+    let (involved, unknown) = involved(case.facts, Some(&subject), case);
+    decision.findings.extend(unknown);
+    let approval = approve(request, role, &involved, &scope, case);
+    decision.findings.extend(approval_findings(request, &approval));
+    decision.approval = Some(approval);
+    decision
+}
+
+/// Whether these people may ask for the role at all.
+fn eligibility(
+    request: &Request,
+    role: &Role,
+    author: &Account,
+    subject: &Account,
+    case: Case<'_>,
+) -> Option<Finding> {
+    let (policy, directory) = (case.policy, case.directory);
+    let may_have = |account: &Account| match (&role.break_glass, request.break_glass) {
+        (Some(path), true) => includes(&path.requesters, account, policy, directory),
+        _ => includes(&role.requesters, account, policy, directory),
+    };
+    let who = if request.break_glass {
+        role.break_glass.as_ref().map(|path| &path.requesters).unwrap_or(&role.requesters)
+    } else {
+        &role.requesters
+    };
+    if author != subject && !includes(&role.may_request_for, author, policy, directory) {
+        return Some(finding(
+            request,
+            "subject",
+            Code::OnBehalfNotAllowed,
+            format!("`{}` may not request role `{}` for somebody else", author.login, role.name),
+            &format!("Ask `{}` to open the pull request, or leave `subject` out to ask for yourself.", subject.login),
+        ));
+    }
+    if may_have(subject) {
+        return None;
+    }
+    let names: Vec<String> = who.iter().map(|principal| format!("`{principal}`")).collect();
+    let path = if request.break_glass { " by break-glass" } else { "" };
+    Some(finding(
+        request,
+        if request.subject.is_some() { "subject" } else { "role" },
+        Code::RequesterNotAllowed,
+        format!("`{}` may not have role `{}`{path}", subject.login, role.name),
+        &format!("It is for {}.", if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }),
+    ))
+}
+
+fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for condition in &role.conditions {
+        let source = condition.expression.source();
+        match condition.expression.is_true(scope) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = condition.message.clone().unwrap_or_else(|| format!("role `{}` requires {source}", role.name));
+                let help = format!("Role `{}` demands that this is true: {source}", role.name);
+                findings.push(finding(request, "", Code::ConditionFalse, message, &help));
+            }
+            Err(error) => findings.push(finding(
+                request,
+                "",
+                Code::ConditionFailed,
+                format!("a condition of role `{}` cannot be evaluated, which counts as no: {error}", role.name),
+                &format!("The condition is: {source}. If the request is right, a policy owner has to mend it."),
+            )),
+        }
+    }
+    findings
+}
+
+/// What expressions see.
+fn scope(request: &Request, role: &Role, author: &Account, subject: &Account, case: Case<'_>) -> Scope {
+    let groups = case.policy.groups.iter();
+    Scope {
+        request: RequestScope {
+            subject: subject.login.to_string(),
+            role: role.name.to_string(),
+            duration: request.duration,
+            reason: request.reason.clone(),
+            ticket: request.ticket.clone().unwrap_or_default(),
+            start: request.start,
+            break_glass: request.break_glass,
+            params: judge::params_of(request, role).into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        },
+        subject: SubjectScope {
+            login: subject.login.to_string(),
+            teams: case
+                .directory
+                .teams
+                .keys()
+                .filter(|slug| case.directory.in_team(subject, slug))
+                .map(ToString::to_string)
+                .collect(),
+            groups: groups
+                .filter(|(_, members)| includes(members, subject, case.policy, case.directory))
+                .map(|(name, _)| name.to_string())
+                .collect(),
+            person: case.policy.people.get(&subject.login).cloned().unwrap_or_default(),
+        },
+        role: RoleScope {
+            name: role.name.to_string(),
+            risk: role.risk.as_str(),
+            description: role.description.clone(),
+        },
+        now: case.merged_at().unwrap_or(case.now),
+        pull_request: PullRequestScope { number: case.facts.pull.number, author: author.login.to_string() },
+    }
+}
+
+/// Everyone with a hand in the pull request; a commit whose author nobody can name is a finding, for an approver could hide
+/// behind it.
+pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) -> (Involved, Vec<Finding>) {
+    let mut involved = Involved::default();
+    let mut findings = Vec::new();
+    if let Some(author) = &facts.pull.author {
+        involved.add(author, Involvement::Requester);
+    }
+    if let Some(subject) = subject {
+        involved.add(subject, Involvement::Subject);
+    }
+    for commit in &facts.commits {
+        for account in [&commit.author, &commit.committer].into_iter().flatten() {
+            involved.add(account, Involvement::Contributor);
+        }
+        for login in &commit.coauthors {
+            involved.add_login(login, Involvement::Contributor);
+        }
+        for (login, person) in &case.policy.people {
+            let named = person.email.as_ref().is_some_and(|email| commit.emails.contains(&email.to_ascii_lowercase()));
+            if named {
+                involved.add_login(login, Involvement::Contributor);
+            }
+        }
+        if commit.author.is_none() || commit.committer.is_none() {
+            findings.push(Finding {
+                file: String::new(),
+                place: Place::default(),
+                severity: Severity::Error,
+                code: Code::CommitAuthorUnknown,
+                message: format!("GitHub knows no account for the author or committer of commit {}", commit.id.short()),
+                help: "Set `git config user.email` to an address of your GitHub account, then amend the commit and push again."
+                    .to_owned(),
+            });
+        }
+    }
+    (involved, findings)
+}
+
+fn approve(request: &Request, role: &Role, involved: &Involved, scope: &Scope, case: Case<'_>) -> ApprovalStatus {
+    let rule = case.policy.approvals.get(&role.approval);
+    let stages = match rule {
+        Some(rule) if !request.break_glass => rule.stages.as_slice(),
+        _ => &[],
+    };
+    approval::judge(&role.approval, stages, ballot(involved, case), Some(scope))
+}
+
+fn ballot<'a>(involved: &'a Involved, case: Case<'a>) -> Ballot<'a> {
+    Ballot {
+        policy: case.policy,
+        directory: case.directory,
+        reviews: &case.facts.reviews,
+        head: &case.facts.pull.head,
+        involved,
+        opened_at: case.facts.pull.created_at,
+        merged_at: case.merged_at(),
+        now: case.now,
+    }
+}
+
+/// Stages nobody can satisfy, said before anybody waits for them.
+fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for stage in &approval.stages {
+        if let StageState::Failed(error) = &stage.state {
+            findings.push(finding(
+                request,
+                "",
+                Code::ConditionFailed,
+                format!("the condition of approval stage `{}` cannot be evaluated, which counts as no: {error}", stage.name),
+                "A policy owner has to mend the stage's `when`.",
+            ));
+        }
+        let open_ended = stage.approvers.contains(&crate::policy::Principal::Everyone);
+        let could = stage.candidates.len() + stage.approvals.len();
+        if matches!(stage.state, StageState::Open | StageState::Waiting)
+            && !open_ended
+            && could < stage.required as usize
+            && stage.escalates_at.is_none()
+        {
+            let names: Vec<String> = stage.approvers.iter().map(|principal| format!("`{principal}`")).collect();
+            findings.push(finding(
+                request,
+                "",
+                Code::NobodyCanApprove,
+                format!(
+                    "approval stage `{}` needs {} but only {could} could give it: whoever asks or contributed cannot approve",
+                    stage.name, stage.required
+                ),
+                &format!("A policy owner adds people to {}, or somebody else opens the request.", names.join(", ")),
+            ));
+        }
+    }
+    findings
+}
+
+/// A finding about a field of a request; about the file as a whole if `field` is empty or was left out.
+fn finding(request: &Request, field: &str, code: Code, message: String, help: &str) -> Finding {
+    Finding {
+        file: request.path(),
+        place: request.place(field),
+        severity: Severity::Error,
+        code,
+        message,
+        help: help.to_owned(),
+    }
+}
+
+/// A finding about the policy, told to the person who asked: annotations must point into the pull request.
+fn about_request(request: &Request, policy: Finding) -> Finding {
+    let place = request.place("role");
+    let message = format!("{} ({}:{})", policy.message, policy.file, policy.place.line);
+    Finding { file: request.path(), place, message, ..policy }
+}
+
+/// The decision about removing a grant's file.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The file.
+    pub slug: Slug,
+    /// The live grant it holds, if any.
+    pub grant: Option<Grant>,
+    /// Who of those who may end it wants it ended; `None` while nobody has.
+    pub by: Option<Account>,
+}
+
+impl Removal {
+    /// Where it stands. A file without a live grant may go at any time.
+    pub fn verdict(&self) -> Verdict {
+        if self.grant.is_none() || self.by.is_some() { Verdict::Approved } else { Verdict::Waiting }
+    }
+}
+
+/// Judges the removal of grant files: the subject, the requester or any approver of the role may do it alone, by opening the
+/// pull request or by approving it.
+pub fn removal(slug: &Slug, grant: Option<&Grant>, case: Case<'_>) -> Removal {
+    let says_yes = case.facts.reviews.iter().filter(|review| {
+        review.state == super::facts::ReviewState::Approved && review.commit.as_ref() == Some(&case.facts.pull.head)
+    });
+    let asking = case.facts.pull.author.iter().chain(says_yes.filter_map(|review| review.author.as_ref()));
+    let may_end = |account: &Account, grant: &Grant| {
+        *account == grant.subject || *account == grant.requester || approves(&grant.role, account, case)
+    };
+    let by = grant.and_then(|grant| asking.into_iter().find(|account| may_end(account, grant)).cloned());
+    Removal { slug: slug.clone(), grant: grant.cloned(), by }
+}
+
+fn approves(role: &crate::policy::name::RoleName, account: &Account, case: Case<'_>) -> bool {
+    let rule = case.policy.roles.get(role).and_then(|role| case.policy.approvals.get(&role.approval));
+    rule.is_some_and(|rule| {
+        rule.stages.iter().any(|stage| principals::includes(&stage.approvers, account, case.policy, case.directory))
+    })
+}
+
+/// The decision about a pull request that changes the policy: approved under the rule of the *base* policy.
+pub fn policy_change(case: Case<'_>) -> Result<(ApprovalStatus, Vec<Finding>), Finding> {
+    let rule = case.policy.settings.policy_approval.as_ref().and_then(|name| case.policy.approvals.get(name));
+    // A rule without stages would let anybody change who may do what.
+    let Some(rule) = rule.filter(|rule| !rule.stages.is_empty()) else {
+        return Err(Finding {
+            file: "policies".to_owned(),
+            place: Place::default(),
+            severity: Severity::Error,
+            code: Code::PolicyChangeNotAllowed,
+            message: "the policy names no `settings.policy_approval` with a stage, so nobody can approve changes to it".to_owned(),
+            help: "An administrator of the repository adds the setting by a direct change.".to_owned(),
+        });
+    };
+    let (involved, findings) = involved(case.facts, None, case);
+    Ok((approval::judge(&rule.name, &rule.stages, ballot(&involved, case), None), findings))
+}

@@ -1,0 +1,74 @@
+//! The clock of each grant: start, revert pull request, end. Nothing here needs GitHub: access ends whether or not it answers.
+
+use chrono::{DateTime, Utc};
+
+use super::{Engine, EngineError};
+use crate::access::grant::{EndReason, GrantId, State, Transition};
+use crate::ledger::{Event, EventKind};
+use crate::policy::name::RepositoryName;
+use crate::store::{Claim, GrantRow, Job, Tx};
+
+impl Engine {
+    /// Does what is due for a grant, and asks to be called when the next thing is.
+    pub(super) async fn look_at_grant(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        id: &GrantId,
+    ) -> Result<(), EngineError> {
+        let row = self.inner.store.grant(repository, id).await?;
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        let Some(mut row) = row else { return self.finish(claim, tx, None).await };
+        let again = match row.grant.next(now, row.revert_pull.is_some()) {
+            Transition::Nothing => None,
+            Transition::Wait { until } => Some(until),
+            Transition::Start => {
+                row.grant.state = State::Active;
+                tx.put_grant(&row).await?;
+                let details = serde_json::json!({ "grant": id });
+                tx.record(&Event::new(repository, EventKind::Started, id, "start", now, details)).await?;
+                ask_targets(&mut tx, &row, now).await?;
+                Some(row.grant.revert_at)
+            }
+            Transition::OpenRevert => {
+                tx.schedule(&Job::Revert(repository.clone(), id.clone()), now).await?;
+                Some(row.grant.window.ends_at)
+            }
+            Transition::Expire => {
+                self.end(&mut tx, row, EndReason::Expired, now).await?;
+                None
+            }
+        };
+        self.finish(claim, tx, again).await
+    }
+
+    /// Ends a grant: from here on its entitlements are no longer due.
+    pub(super) async fn end(
+        &self,
+        tx: &mut Tx,
+        mut row: GrantRow,
+        reason: EndReason,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        // A grant that was found to be over late ended when its time was up, not when it was noticed.
+        let at = if reason == EndReason::Expired { row.grant.window.ends_at.min(now) } else { now };
+        let details = serde_json::json!({ "grant": row.grant.id, "subject": row.grant.subject, "role": row.grant.role,
+            "reason": reason, "ended_at": at });
+        let id = row.grant.id.clone();
+        tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
+        row.grant.state = State::Ended { at, reason };
+        tx.put_grant(&row).await?;
+        ask_targets(tx, &row, now).await?;
+        // Without entitlements no target will say that it is done.
+        tx.schedule(&Job::Revert(row.repository.clone(), id), now).await?;
+        Ok(())
+    }
+}
+
+async fn ask_targets(tx: &mut Tx, row: &GrantRow, now: DateTime<Utc>) -> Result<(), EngineError> {
+    for entitlement in &row.grant.entitlements {
+        tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+    }
+    Ok(())
+}

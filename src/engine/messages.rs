@@ -1,0 +1,35 @@
+//! Posting the messages that tell a grant's story on its pull request, each exactly once.
+
+use sha2::{Digest, Sha256};
+
+use super::{Engine, EngineError};
+use crate::policy::name::RepositoryName;
+use crate::store::Claim;
+
+impl Engine {
+    /// Posts what waits for a pull request, oldest first.
+    pub(super) async fn post_messages(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        pull: u64,
+    ) -> Result<(), EngineError> {
+        let waiting = self.inner.store.waiting_messages(repository, pull).await?;
+        if !waiting.is_empty() {
+            let (github, _) = self.open(repository).await?;
+            for message in waiting {
+                // A marker that nobody sees tells whether a crash came between posting and remembering.
+                let digest = hex::encode(Sha256::digest(message.id.as_bytes()));
+                let marker = format!("<!-- daypass:{} -->", digest.get(..16).unwrap_or_default());
+                if self.find_comment(&github, pull, &marker).await?.is_none() {
+                    github.create_comment(pull, &format!("{marker}\n{}", message.body)).await?;
+                }
+                let mut tx = self.inner.store.begin().await?;
+                tx.assert_held(claim).await?;
+                tx.said(&message.id, self.inner.clock.now()).await?;
+                tx.commit().await?;
+            }
+        }
+        self.done(claim).await
+    }
+}

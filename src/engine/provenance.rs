@@ -1,0 +1,120 @@
+//! Provenance: whether content of the default branch came by a pull request that was due.
+//!
+//! A merge proves nothing by itself: administrators can merge past a red check, and whoever may push can push. So each step of
+//! the default branch is judged again, after the fact, under the policy of the commit before it, with the reviews that GitHub
+//! reports for the merged head (I1, I7).
+
+use std::collections::BTreeMap;
+
+use super::facts::Judged;
+use super::{Engine, EngineError};
+use crate::access::decide::{Decision, Verdict};
+use crate::access::facts::{PullRequest, PullState, TreeFile};
+use crate::access::grant::{Grant, GrantId, State};
+use crate::github::{GithubError, Repository};
+use crate::policy::Severity;
+use crate::policy::model::Settings;
+use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
+use crate::policy::request::path_of;
+
+/// One step of the default branch: a merge, a squashed commit, a rebased series, or a direct push.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    /// The commit before it.
+    pub base: Option<CommitId>,
+    /// The commit it ends at.
+    pub tip: CommitId,
+    /// The merged pull request that made it, if any.
+    pub pull: Option<PullRequest>,
+    /// The files before it.
+    pub before: BTreeMap<String, TreeFile>,
+    /// The files after it.
+    pub after: BTreeMap<String, TreeFile>,
+}
+
+/// What was found out about a step.
+pub(super) enum Origin {
+    /// It came by a pull request that was due; here is the judgement.
+    Due(Box<Judged>, Box<Settings>),
+    /// It did not, for this reason.
+    Unverified(String),
+}
+
+impl Engine {
+    /// Finds out where a step came from.
+    pub(super) async fn origin(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        step: &Step,
+    ) -> Result<Origin, EngineError> {
+        let Some(pull) = &step.pull else {
+            return Ok(Origin::Unverified("no merged pull request brought it".to_owned()));
+        };
+        let Some(base) = &step.base else {
+            return Ok(Origin::Unverified("there is no policy before it".to_owned()));
+        };
+        let loaded = self.snapshot(github, base).await?.policy;
+        let Some(policy) = &loaded.policy else {
+            return Ok(Origin::Unverified(format!("the policy at {} was broken when it was merged", base.short())));
+        };
+        let judged = match self.judge(github, repository, pull.clone(), policy).await {
+            Err(EngineError::Github(error @ GithubError::Invalid { .. })) => {
+                return Ok(Origin::Unverified(format!("pull request {} cannot be read in full: {error}", pull.number)));
+            }
+            judged => judged?,
+        };
+        let why = match judged.judgement.verdict() {
+            Some(Verdict::Approved) => return Ok(Origin::Due(Box::new(judged), Box::new(policy.settings.clone()))),
+            Some(Verdict::Refused) => {
+                let findings = judged.judgement.all_findings();
+                let first = findings.iter().find(|finding| finding.severity == Severity::Error);
+                first.map_or("it breaks a rule".to_owned(), |finding| finding.message.clone())
+            }
+            Some(Verdict::Objected) => "an approver had requested changes".to_owned(),
+            Some(Verdict::Waiting) => "its approvals were missing when it was merged".to_owned(),
+            None => "it changes nothing Daypass decides".to_owned(),
+        };
+        Ok(Origin::Unverified(format!("pull request {} was merged although {why}", pull.number)))
+    }
+
+    /// The grant that a due step gives for one file, or why it gives none.
+    pub(super) fn grant_of(
+        &self,
+        step: &Step,
+        judged: &Judged,
+        settings: &Settings,
+        slug: &Slug,
+        blob: &BlobId,
+    ) -> Result<Grant, String> {
+        let Some(PullRequest { number, author: Some(author), .. }) = &step.pull else {
+            return Err("no merged pull request with a living author brought it".to_owned());
+        };
+        let decided: Option<&Decision> = judged.judgement.requests.iter().find(|decision| decision.request.slug == *slug);
+        // What was approved is the head of the pull request. A merge can be made to say something else.
+        let approved = judged.head_files.get(&path_of(slug)).map(|file| &file.blob);
+        let (Some(decision), true) = (decided, approved == Some(blob)) else {
+            return Err(format!("its content is not what was approved in pull request {number}"));
+        };
+        let Some(subject) = &decision.subject else { return Err("it names nobody".to_owned()) };
+        let request = &decision.request;
+        let revert_at = Grant::revert_at(decision.window, settings.revert_lead_for(request.duration));
+        let begins = matches!(&judged.facts.pull.state, PullState::Merged { at, .. } if *at < decision.window.starts_at);
+        Ok(Grant {
+            id: GrantId { slug: slug.clone(), pull_request: *number },
+            subject: subject.clone(),
+            requester: author.clone(),
+            role: request.role.clone(),
+            reason: request.reason.clone(),
+            ticket: request.ticket.clone(),
+            break_glass: request.break_glass,
+            approvers: decision.approval.iter().flat_map(|approval| approval.approvers().cloned()).collect(),
+            window: decision.window,
+            revert_at,
+            merge_commit: step.tip.clone(),
+            blob: blob.clone(),
+            entitlements: decision.entitlements.clone(),
+            state: if begins { State::Scheduled } else { State::Active },
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! Looking at an open pull request: judge it, publish the judgement, ask reviewers, merge it once it is approved.
+
+use std::collections::BTreeSet;
+
+use super::words;
+use super::{Engine, EngineError};
+use crate::access::approval::ApprovalStatus;
+use crate::access::decide::Verdict;
+use crate::access::facts::{PullRequest, PullState};
+use crate::access::judgement::Judgement;
+use crate::github::{MergeOutcome, Repository};
+use crate::ledger::{Event, EventKind};
+use crate::policy::model::{MergeMode, Settings};
+use crate::policy::name::{Login, RepositoryName, TeamSlug};
+use crate::policy::{Policy, Principal};
+use crate::store::{Claim, Job};
+use chrono::{DateTime, Utc};
+
+/// Branches that begin with this are the app's own: reverts.
+pub(super) const OWN_BRANCH: &str = "daypass/";
+
+impl Engine {
+    /// Judges a pull request again and does what follows.
+    pub(super) async fn look_at_pull(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        number: u64,
+    ) -> Result<(), EngineError> {
+        let (github, branch) = self.open(repository).await?;
+        let pull = match github.pull(number).await {
+            // An issue, or a pull request GitHub no longer shows: nothing to look at.
+            Err(crate::github::GithubError::NotFound { .. }) => return self.nothing(claim).await,
+            pull => pull?,
+        };
+        if pull.base_branch != branch {
+            return self.nothing(claim).await;
+        }
+        match &pull.state {
+            PullState::Merged { .. } => {
+                let mut tx = self.inner.store.begin().await?;
+                tx.schedule(&Job::Sync(repository.clone()), self.inner.clock.now()).await?;
+                self.finish(claim, tx, None).await
+            }
+            PullState::Closed => self.note_closed(claim, repository, &pull).await,
+            PullState::Open if self.is_own(&pull).await? => self.bless(claim, &github, repository, &pull).await,
+            PullState::Open => self.judge_open(claim, &github, repository, &branch, pull).await,
+        }
+    }
+
+    async fn nothing(&self, claim: &Claim) -> Result<(), EngineError> {
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, None).await
+    }
+
+    async fn judge_open(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        branch: &str,
+        pull: PullRequest,
+    ) -> Result<(), EngineError> {
+        let base = github.head(branch).await?;
+        let loaded = self.snapshot(github, &base).await?.policy;
+        let Some(policy) = &loaded.policy else {
+            let words = words::broken_policy(&loaded.findings);
+            let verdict = Some(Verdict::Refused);
+            let published = self.publish(github, repository, &pull, verdict, &[], &words).await?;
+            let mut tx = self.inner.store.begin().await?;
+            tx.set_published(repository.as_str(), pull.number, &published).await?;
+            return self.finish(claim, tx, None).await;
+        };
+        let judged = self.judge(github, repository, pull, policy).await?;
+        let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
+        let verdict = judgement.verdict();
+        let words = words::publication(judgement, Some(&policy.settings), None);
+        let findings = judgement.all_findings();
+        let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
+        self.ask_reviewers(github, pull, judgement, policy).await?;
+        // What was published is remembered before the merge: a crash in between must not make us say it twice.
+        let mut tx = self.inner.store.begin().await?;
+        tx.set_published(repository.as_str(), pull.number, &published).await?;
+        let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head, "title": words.title,
+            "author": pull.author.as_ref().map(|author| author.login.as_str()) });
+        let about = format!("pull-{}", pull.number);
+        let occasion = format!("{}-{verdict:?}", pull.head);
+        let now = self.inner.clock.now();
+        tx.record(&Event::new(repository, EventKind::Decided, about, occasion, now, details)).await?;
+        tx.assert_held(claim).await?;
+        tx.commit().await?;
+        let mut tx = self.inner.store.begin().await?;
+        let mut again = next_look(judgement, now);
+        if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
+            drop(tx);
+            let obstacle = self.merge(github, pull, &policy.settings).await?;
+            if let Some(obstacle) = &obstacle {
+                let words = words::publication(judgement, Some(&policy.settings), Some(obstacle));
+                published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
+                again = Some(now + chrono::TimeDelta::minutes(1));
+            }
+            tx = self.inner.store.begin().await?;
+            tx.set_published(repository.as_str(), pull.number, &published).await?;
+            if obstacle.is_none() {
+                tx.schedule(&Job::Sync(repository.clone()), now).await?;
+            }
+        }
+        self.finish(claim, tx, again).await
+    }
+
+    /// Merges an approved pull request at the head that was judged; what keeps GitHub from it, if something does.
+    async fn merge(
+        &self,
+        github: &Repository,
+        pull: &PullRequest,
+        settings: &Settings,
+    ) -> Result<Option<String>, EngineError> {
+        Ok(match github.merge(pull.number, &pull.head, settings.merge_method).await? {
+            MergeOutcome::Merged(_) => None,
+            MergeOutcome::HeadMoved => Some("the branch has moved on; it is judged again".to_owned()),
+            MergeOutcome::Refused(message) => Some(format!("GitHub refuses the merge: {message}")),
+        })
+    }
+
+    /// Asks the reviewers of the open stages. GitHub refuses people without access to the repository; then the comment alone
+    /// has to reach them.
+    async fn ask_reviewers(
+        &self,
+        github: &Repository,
+        pull: &PullRequest,
+        judgement: &Judgement,
+        policy: &Policy,
+    ) -> Result<(), EngineError> {
+        if judgement.verdict() != Some(Verdict::Waiting) || pull.draft {
+            return Ok(());
+        }
+        let (mut users, mut teams) = (BTreeSet::new(), BTreeSet::new());
+        for stage in judgement.approvals().flat_map(ApprovalStatus::open) {
+            reviewers(&stage.approvers, policy, &mut users, &mut teams);
+        }
+        users.retain(|login| pull.author.as_ref().is_none_or(|author| author.login != *login));
+        let asked = github.requested_reviewers(pull.number).await?;
+        users.retain(|login| !asked.users.contains(login));
+        teams.retain(|slug| !asked.teams.contains(slug));
+        for login in users {
+            ignore_refusal(github.request_reviewers(pull.number, &[login], &[]).await)?;
+        }
+        for slug in teams {
+            ignore_refusal(github.request_reviewers(pull.number, &[], &[slug]).await)?;
+        }
+        Ok(())
+    }
+
+    async fn note_closed(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        pull: &PullRequest,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        if !pull.head_branch.starts_with(OWN_BRANCH) {
+            let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head });
+            let about = format!("pull-{}", pull.number);
+            let event =
+                Event::new(repository, EventKind::Withdrawn, about, &pull.head, self.inner.clock.now(), details);
+            tx.record(&event).await?;
+        }
+        self.finish(claim, tx, None).await
+    }
+
+    /// Whether a pull request is one the app itself opened. Its branch lies in the repository, where only the app and people
+    /// with write access can push; what its check says is therefore judged by what it changes, not by who opened it.
+    pub(super) async fn is_own(&self, pull: &PullRequest) -> Result<bool, EngineError> {
+        if pull.from_fork || !pull.head_branch.starts_with(OWN_BRANCH) {
+            return Ok(false);
+        }
+        let me = self.inner.github.me().await?.login();
+        Ok(pull.author.as_ref().is_some_and(|author| author.bot && author.login.as_str() == me))
+    }
+}
+
+/// The users and teams GitHub can be asked to request.
+fn reviewers(
+    principals: &BTreeSet<Principal>,
+    policy: &Policy,
+    users: &mut BTreeSet<Login>,
+    teams: &mut BTreeSet<TeamSlug>,
+) {
+    for principal in principals {
+        match principal {
+            Principal::User(login) => {
+                users.insert(login.clone());
+            }
+            Principal::Team(slug) => {
+                teams.insert(slug.clone());
+            }
+            Principal::Group(name) => {
+                if let Some(members) = policy.groups.get(name) {
+                    reviewers(members, policy, users, teams);
+                }
+            }
+            Principal::App(_) | Principal::Everyone => {}
+        }
+    }
+}
+
+fn ignore_refusal(result: Result<(), crate::github::GithubError>) -> Result<(), EngineError> {
+    match result {
+        Err(error) if error.is_temporary() => Err(error.into()),
+        Err(error) => {
+            tracing::info!(%error, "GitHub does not ask this reviewer");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// When an open request changes by itself: a stage escalates.
+fn next_look(judgement: &Judgement, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let escalations = judgement.approvals().flat_map(ApprovalStatus::open).filter_map(|stage| stage.escalates_at);
+    escalations.filter(|due| *due > now).min()
+}

@@ -1,0 +1,273 @@
+//! Making a target as it is due to be: revoke first, then grant. Needs the store and the target, never GitHub.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Engine, EngineError, words};
+use crate::access::grant::{GrantRef, State};
+use crate::access::plan::{Applied, Operation, Progress, plan};
+use crate::ledger::{Event, EventKind};
+use crate::policy::entitlement::Entitlement;
+use crate::policy::name::TargetName;
+use crate::store::{Claim, Held, Job, Tx};
+use crate::target::{Observed, Receipt, Target, TargetError};
+
+/// How long one call to a target may take.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// What became of an operation on a target.
+struct Outcome {
+    /// The grants it concerns: they may have something new to tell.
+    concerned: BTreeSet<GrantRef>,
+    /// What went wrong.
+    failure: Option<TargetError>,
+}
+
+impl Engine {
+    /// Brings one target to where it should be. One failed operation does not keep the others from being done.
+    pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
+        let held = self.inner.store.held(name).await?;
+        let applied = held.iter().map(|(entitlement, held)| (entitlement.clone(), held.applied.clone())).collect();
+        let operations = plan(&self.due(name).await?, &applied);
+        let target = self.inner.targets.get(name);
+        let mut failures: Vec<TargetError> = Vec::new();
+        for operation in operations {
+            let Some(target) = &target else {
+                let why = "it is not configured on this server; add it to `targets` in daypass.yaml".to_owned();
+                failures.push(TargetError::Permanent(why));
+                break;
+            };
+            let outcome = self.carry_out(claim, target, &held, operation).await?;
+            failures.extend(outcome.failure);
+            for grant in &outcome.concerned {
+                self.tell(grant).await?;
+            }
+        }
+        if let Some(first) = failures.first() {
+            let permanent = failures.iter().all(|failure| matches!(failure, TargetError::Permanent(_)));
+            return Err(EngineError::Target { target: name.to_string(), message: first.to_string(), permanent });
+        }
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// What is due on a target now, by the windows of the live grants.
+    async fn due(&self, name: &TargetName) -> Result<BTreeMap<Entitlement, BTreeSet<GrantRef>>, EngineError> {
+        let now = self.inner.clock.now();
+        let mut due: BTreeMap<Entitlement, BTreeSet<GrantRef>> = BTreeMap::new();
+        for row in self.inner.store.live_grants().await?.into_iter().filter(|row| row.grant.is_due(now)) {
+            let holder = GrantRef { repository: row.repository, id: row.grant.id };
+            for entitlement in row.grant.entitlements.into_iter().filter(|entitlement| entitlement.target == *name) {
+                due.entry(entitlement).or_default().insert(holder.clone());
+            }
+        }
+        Ok(due)
+    }
+
+    async fn carry_out(
+        &self,
+        claim: &Claim,
+        target: &Arc<dyn Target>,
+        held: &BTreeMap<Entitlement, Held>,
+        operation: Operation,
+    ) -> Result<Outcome, EngineError> {
+        match operation {
+            Operation::Revoke { entitlement, leaving } => {
+                let held = held.get(&entitlement);
+                self.revoke_access(claim, target, &entitlement, held, leaving).await
+            }
+            Operation::Release { entitlement, leaving } => {
+                let mut tx = self.inner.store.begin().await?;
+                tx.assert_held(claim).await?;
+                tx.forget_held(&entitlement).await?;
+                tx.commit().await?;
+                Ok(Outcome { concerned: leaving, failure: None })
+            }
+            Operation::Grant { entitlement, holders } => {
+                let known = held.get(&entitlement);
+                self.grant_access(claim, target, &entitlement, known, holders).await
+            }
+            Operation::Share { entitlement, holders, mut joining, leaving } => {
+                let known = held.get(&entitlement).map(|held| held.applied.clone());
+                let state = known.unwrap_or(Applied { progress: Progress::Granted, standing: false, holders: BTreeSet::new() });
+                let now = self.inner.clock.now();
+                let mut tx = self.inner.store.begin().await?;
+                tx.assert_held(claim).await?;
+                tx.put_held(&entitlement, &Applied { holders, ..state }, None, now).await?;
+                tx.commit().await?;
+                joining.extend(leaving);
+                Ok(Outcome { concerned: joining, failure: None })
+            }
+        }
+    }
+
+    async fn grant_access(
+        &self,
+        claim: &Claim,
+        target: &Arc<dyn Target>,
+        entitlement: &Entitlement,
+        known: Option<&Held>,
+        holders: BTreeSet<GrantRef>,
+    ) -> Result<Outcome, EngineError> {
+        let now = self.inner.clock.now();
+        let failed = |failure| Outcome { concerned: BTreeSet::new(), failure: Some(failure) };
+        let standing = match known {
+            // It was looked at before the first attempt; what is there now may be our own half-done work.
+            Some(known) => known.applied.standing,
+            None => match in_time(target.observe(entitlement)).await {
+                Ok(observed) => observed == Observed::Present,
+                Err(failure) => {
+                    self.note_failure(&holders, entitlement, &failure, false).await?;
+                    return Ok(failed(failure));
+                }
+            },
+        };
+        let mut state = Applied { progress: Progress::Granting, standing, holders: holders.clone() };
+        if standing {
+            state.progress = Progress::Granted;
+        }
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        tx.put_held(entitlement, &state, None, now).await?;
+        tx.commit().await?;
+        let receipt = match standing {
+            true => None,
+            false => match in_time(target.grant(entitlement, now)).await {
+                Ok(receipt) => Some(receipt),
+                Err(failure) => {
+                    self.note_failure(&holders, entitlement, &failure, false).await?;
+                    return Ok(failed(failure));
+                }
+            },
+        };
+        state.progress = Progress::Granted;
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        tx.put_held(entitlement, &state, receipt.as_ref(), now).await?;
+        self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
+        tx.commit().await?;
+        Ok(Outcome { concerned: holders, failure: None })
+    }
+
+    async fn revoke_access(
+        &self,
+        claim: &Claim,
+        target: &Arc<dyn Target>,
+        entitlement: &Entitlement,
+        held: Option<&Held>,
+        leaving: BTreeSet<GrantRef>,
+    ) -> Result<Outcome, EngineError> {
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        let state = Applied { progress: Progress::Revoking, standing: false, holders: leaving.clone() };
+        tx.put_held(entitlement, &state, None, now).await?;
+        tx.commit().await?;
+        let receipt = held.and_then(|held| held.receipt.as_ref());
+        match in_time(target.revoke(entitlement, receipt, now)).await {
+            Ok(receipt) => {
+                let mut tx = self.inner.store.begin().await?;
+                tx.assert_held(claim).await?;
+                tx.forget_held(entitlement).await?;
+                self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
+                tx.commit().await?;
+                Ok(Outcome { concerned: leaving, failure: None })
+            }
+            Err(failure) => {
+                self.note_failure(&leaving, entitlement, &failure, true).await?;
+                Ok(Outcome { concerned: BTreeSet::new(), failure: Some(failure) })
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        tx: &mut Tx,
+        kind: EventKind,
+        grants: &BTreeSet<GrantRef>,
+        entitlement: &Entitlement,
+        receipt: Option<&Receipt>,
+    ) -> Result<(), EngineError> {
+        for grant in grants {
+            let details = serde_json::json!({ "grant": grant.id, "entitlement": entitlement, "receipt": receipt });
+            let now = self.inner.clock.now();
+            tx.record(&Event::new(&grant.repository, kind, &grant.id, entitlement, now, details)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells people, once per grant and entitlement, that a target refuses.
+    async fn note_failure(
+        &self,
+        grants: &BTreeSet<GrantRef>,
+        entitlement: &Entitlement,
+        failure: &TargetError,
+        ending: bool,
+    ) -> Result<(), EngineError> {
+        let mut rows = Vec::new();
+        for grant in grants {
+            rows.extend(self.inner.store.grant(&grant.repository, &grant.id).await?);
+        }
+        let (name, error, now) = (entitlement.to_string(), failure.to_string(), self.inner.clock.now());
+        let mut tx = self.inner.store.begin().await?;
+        tx.set_held_error(entitlement, &error).await?;
+        for row in rows {
+            let occasion = if ending { "not-removed" } else { "failing" };
+            let body = if ending { words::not_removed(&name, &error) } else { words::failing(&name, &error) };
+            let details = serde_json::json!({ "grant": row.grant.id, "entitlement": entitlement, "error": error });
+            let event = Event::new(&row.repository, EventKind::Failed, &row.grant.id, format!("{occasion} {name}"), now, details);
+            tx.record(&event).await?;
+            self.say(&mut tx, &row.repository, &row.grant, &format!("{occasion}-{name}"), body, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Tells the pull request of a grant once everything it gives is there, or gone.
+    pub(super) async fn tell(&self, grant: &GrantRef) -> Result<(), EngineError> {
+        let Some(row) = self.inner.store.grant(&grant.repository, &grant.id).await? else { return Ok(()) };
+        let mut receipts = Vec::new();
+        let (mut all_there, mut kept, mut all_gone) = (true, Vec::new(), true);
+        for entitlement in &row.grant.entitlements {
+            let held = self.inner.store.held_one(entitlement).await?;
+            all_there &= held.as_ref().is_some_and(|held| held.applied.progress == Progress::Granted);
+            match &held {
+                Some(held) if !held.applied.holders.contains(grant) => kept.push(entitlement.to_string()),
+                Some(_) => all_gone = false,
+                None => {}
+            }
+            receipts.push((entitlement.to_string(), held.and_then(|held| held.receipt)));
+        }
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        match &row.grant.state {
+            State::Active if all_there => {
+                self.say(&mut tx, &row.repository, &row.grant, "applied", words::applied(&row.grant, &receipts), now).await?;
+            }
+            State::Ended { at, reason } if all_gone => {
+                let body = words::removed(&row.grant, *at, reason, &kept);
+                self.say(&mut tx, &row.repository, &row.grant, "removed", body, now).await?;
+                tx.schedule(&Job::Revert(row.repository.clone(), row.grant.id.clone()), now).await?;
+            }
+            _ => {}
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Whether nothing a grant gave is applied on its behalf any more.
+    pub(super) async fn is_gone(&self, grant: &GrantRef, entitlements: &[Entitlement]) -> Result<bool, EngineError> {
+        for entitlement in entitlements {
+            let held = self.inner.store.held_one(entitlement).await?;
+            if held.is_some_and(|held| held.applied.holders.contains(grant)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Gives up on a call after [`DEADLINE`]. Targets survive being cancelled at any await.
+async fn in_time<T>(call: impl Future<Output = Result<T, TargetError>>) -> Result<T, TargetError> {
+    tokio::time::timeout(DEADLINE, call)
+        .await
+        .unwrap_or_else(|_| Err(TargetError::Temporary(format!("no answer within {} seconds", DEADLINE.as_secs()))))
+}

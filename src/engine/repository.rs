@@ -1,0 +1,324 @@
+//! Reading the default branch, step by step, and turning each step into grants, ends and refusals.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::provenance::{Origin, Step};
+use super::{Engine, EngineError, words};
+use crate::access::change::grant_files;
+use crate::access::facts::{FileMode, PullRequest, PullState, TreeFile};
+use crate::access::grant::{EndReason, Grant, State};
+use crate::github::Repository;
+use crate::ledger::{Event, EventKind};
+use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
+use crate::store::{Claim, GrantRow, Job, Message, Refusal, Tx};
+
+/// How far back the default branch is read to find where a file came from. Grants last a year and a day at most; a policy
+/// repository with more merges in that time than this has its oldest grants refused, and reported, after a lost database.
+const LONGEST_WALK: usize = 5_000;
+
+/// What a step does to the grants.
+enum Effect {
+    /// A grant begins.
+    Begin(Box<Grant>),
+    /// A file was removed.
+    Remove(Slug),
+    /// A file is not applied.
+    Refuse(Refusal),
+}
+
+impl Engine {
+    /// Reads what is new on the default branch.
+    pub(super) async fn sync(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        let (github, branch) = self.open(repository).await?;
+        let head = github.head(&branch).await?;
+        let known = self.inner.store.head(repository.as_str()).await?;
+        if known.as_deref() != Some(head.as_str()) {
+            let steps = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
+            for step in &steps {
+                self.take_in(claim, &github, repository, step).await?;
+            }
+        }
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.set_head(repository.as_str(), head.as_str(), now).await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`.
+    async fn steps(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        branch: &str,
+        head: &CommitId,
+        known: Option<&str>,
+    ) -> Result<Vec<Step>, EngineError> {
+        let at_head = self.files(github, head).await?;
+        let mut newest_first = vec![(head.clone(), at_head.clone())];
+        let mut parent = github.commit(head).await?.parents.first().cloned();
+        let mut reached = false;
+        while let Some(commit) = parent.clone() {
+            let files = self.files(github, &commit).await?;
+            reached = known == Some(commit.as_str());
+            let done = reached || (known.is_none() && !shares_grants(&at_head, &files));
+            newest_first.push((commit.clone(), files));
+            if done || newest_first.len() > LONGEST_WALK {
+                break;
+            }
+            parent = github.commit(&commit).await?.parents.first().cloned();
+        }
+        if let Some(known) = known.filter(|_| !reached) {
+            tracing::warn!(%repository, known, "the history of the default branch was rewritten; it is read anew");
+        }
+        let mut steps = Vec::new();
+        let mut line = newest_first.into_iter().rev().peekable();
+        // The first commit of the line was read before, holds no grant, or is the root; the root's files came from nowhere.
+        let (mut base, mut before) = match (line.next(), parent.is_none() && !reached) {
+            (Some((tip, after)), true) => {
+                steps.push(Step { base: None, tip: tip.clone(), pull: None, before: BTreeMap::new(), after: after.clone() });
+                (tip, after)
+            }
+            (Some(first), false) => first,
+            (None, _) => return Ok(steps),
+        };
+        while let Some((mut tip, mut after)) = line.next() {
+            let mut pull = None;
+            if touches_policy_repository(&before, &after) {
+                pull = self.merged_pull(github, branch, &tip).await?;
+                // A rebased series: its pull request ends at a later commit of the line.
+                while let Some(end) = pull.as_ref().and_then(merge_commit).filter(|end| **end != tip).cloned() {
+                    let Some(next) = line.next() else { break };
+                    (tip, after) = next;
+                    if tip == end {
+                        break;
+                    }
+                }
+            }
+            steps.push(Step { base: Some(base), tip: tip.clone(), pull, before, after: after.clone() });
+            (base, before) = (tip, after);
+        }
+        Ok(steps)
+    }
+
+    /// The pull request that was merged into `branch` and brought `commit`, if there is one.
+    async fn merged_pull(
+        &self,
+        github: &Repository,
+        branch: &str,
+        commit: &CommitId,
+    ) -> Result<Option<PullRequest>, EngineError> {
+        let mut brought = None;
+        for number in github.pulls_of_commit(commit).await? {
+            let pull = github.pull(number).await?;
+            if pull.base_branch != branch {
+                continue;
+            }
+            match merge_commit(&pull) {
+                Some(merge) if merge == commit => return Ok(Some(pull)),
+                Some(_) => brought = Some(pull),
+                None => {}
+            }
+        }
+        Ok(brought)
+    }
+
+    /// Applies one step to what is known, durably.
+    async fn take_in(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        step: &Step,
+    ) -> Result<(), EngineError> {
+        let effects = self.effects(github, repository, step).await?;
+        let mut rows = BTreeMap::new();
+        for slug in effects.iter().filter_map(Effect::slug) {
+            if let Some(row) = self.inner.store.live_grant(repository, &slug).await? {
+                rows.insert(slug, row);
+            }
+        }
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        for effect in effects {
+            match effect {
+                Effect::Begin(grant) => {
+                    if let Some(row) = rows.remove(&grant.id.slug).filter(|row| row.grant.id != grant.id) {
+                        self.end(&mut tx, row, EndReason::Replaced, now).await?;
+                    }
+                    self.begin_grant(&mut tx, repository, *grant, now).await?;
+                }
+                Effect::Remove(slug) => {
+                    if let Some(row) = rows.remove(&slug) {
+                        self.end(&mut tx, row, EndReason::Revoked, now).await?;
+                    }
+                }
+                Effect::Refuse(refusal) => {
+                    tx.put_refusal(repository, &refusal).await?;
+                    let details = serde_json::json!({ "path": refusal.path, "commit": refusal.commit, "reason": refusal.reason });
+                    let event = Event::new(repository, EventKind::Refused, &refusal.path, &refusal.commit, now, details);
+                    tx.record(&event).await?;
+                    tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+                }
+            }
+        }
+        if policy_files(&step.before) != policy_files(&step.after) {
+            let pull = step.pull.as_ref().map(|pull| pull.number);
+            let details = serde_json::json!({ "commit": step.tip, "pull_request": pull });
+            tx.record(&Event::new(repository, EventKind::PolicyChanged, "policy", &step.tip, now, details)).await?;
+            // Every open request is judged again under the new policy.
+            tx.schedule(&Job::Sweep(repository.clone()), now).await?;
+        }
+        tx.set_head(repository.as_str(), step.tip.as_str(), now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn effects(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        step: &Step,
+    ) -> Result<Vec<Effect>, EngineError> {
+        let (before, after) = (grant_files(&step.before), grant_files(&step.after));
+        let mut effects: Vec<Effect> =
+            before.keys().filter(|slug| !after.contains_key(*slug)).cloned().map(Effect::Remove).collect();
+        let mut origin = None;
+        for (slug, file) in after.iter().filter(|(slug, file)| before.get(*slug).map(|file| &file.blob) != Some(&file.blob)) {
+            let live = self.inner.store.live_grant(repository, slug).await?;
+            if live.is_some_and(|row| row.grant.blob == file.blob && row.grant.merge_commit != step.tip) {
+                // Back to what was approved, after a refused edit.
+                if step.pull.is_none() || self.is_own_step(step).await? {
+                    continue;
+                }
+            }
+            if origin.is_none() {
+                origin = Some(self.origin(github, repository, step).await?);
+            }
+            let verified = match &origin {
+                Some(Origin::Due(judged, settings)) => self.grant_of(step, judged, settings, slug, &file.blob),
+                Some(Origin::Unverified(reason)) => Err(reason.clone()),
+                None => Err("its origin is unknown".to_owned()),
+            };
+            effects.push(match verified {
+                Ok(grant) => Effect::Begin(Box::new(grant)),
+                Err(reason) => Effect::refuse(&crate::policy::request::path_of(slug), &file.blob, step, reason),
+            });
+        }
+        // What lies in `grants/` but can be no grant.
+        for (path, file) in step.after.iter().filter(|(path, _)| path.to_ascii_lowercase().starts_with("grants/")) {
+            let is_grant = file.mode == FileMode::Regular && crate::access::change::slug_of(path).is_ok();
+            if !is_grant && step.before.get(path) != Some(file) && !is_placeholder(path) {
+                effects.push(Effect::refuse(path, &file.blob, step, "it is no grant file".to_owned()));
+            }
+        }
+        Ok(effects)
+    }
+
+    async fn is_own_step(&self, step: &Step) -> Result<bool, EngineError> {
+        match &step.pull {
+            Some(pull) => self.is_own(pull).await,
+            None => Ok(false),
+        }
+    }
+
+    /// A verified grant begins, is scheduled, or, found too late, is over already.
+    async fn begin_grant(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryName,
+        grant: Grant,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let details = serde_json::json!({ "grant": grant.id, "subject": grant.subject, "requester": grant.requester,
+            "role": grant.role, "window": grant.window, "approvers": grant.approvers, "merge_commit": grant.merge_commit,
+            "reason": grant.reason, "ticket": grant.ticket, "break_glass": grant.break_glass,
+            "entitlements": grant.entitlements });
+        tx.record(&Event::new(repository, EventKind::Granted, &grant.id, &grant.merge_commit, now, details)).await?;
+        tx.schedule(&Job::Grant(repository.clone(), grant.id.clone()), now).await?;
+        for entitlement in &grant.entitlements {
+            tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+        }
+        if grant.state == State::Scheduled {
+            let body = words::scheduled(&grant);
+            self.say(tx, repository, &grant, "scheduled", body, now).await?;
+        }
+        tx.put_grant(&GrantRow { repository: repository.clone(), grant, revert_pull: None }).await?;
+        Ok(())
+    }
+
+    /// Asks for a message on the pull request a grant came from.
+    pub(super) async fn say(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryName,
+        grant: &Grant,
+        occasion: &str,
+        body: String,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let pull = grant.id.pull_request;
+        let message = Message { id: format!("{repository}/{}/{occasion}", grant.id), body };
+        if tx.say(repository, pull, &message, now).await? {
+            tx.schedule(&Job::Messages(repository.clone(), pull), now).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Effect {
+    fn slug(&self) -> Option<Slug> {
+        match self {
+            Self::Begin(grant) => Some(grant.id.slug.clone()),
+            Self::Remove(slug) => Some(slug.clone()),
+            Self::Refuse(_) => None,
+        }
+    }
+
+    fn refuse(path: &str, blob: &BlobId, step: &Step, reason: String) -> Self {
+        Self::Refuse(Refusal {
+            path: path.to_owned(),
+            blob: blob.to_string(),
+            commit: step.tip.to_string(),
+            reason,
+            revert_pull: None,
+            issue: None,
+        })
+    }
+}
+
+/// A file that keeps an otherwise empty `grants/` in git, or explains it.
+pub(super) fn is_placeholder(path: &str) -> bool {
+    matches!(path, "grants/.gitkeep" | "grants/README.md")
+}
+
+fn merge_commit(pull: &PullRequest) -> Option<&CommitId> {
+    match &pull.state {
+        PullState::Merged { commit, .. } => Some(commit),
+        _ => None,
+    }
+}
+
+fn shares_grants(one: &BTreeMap<String, TreeFile>, other: &BTreeMap<String, TreeFile>) -> bool {
+    let other = grant_files(other);
+    grant_files(one).iter().any(|(slug, file)| other.get(slug).is_some_and(|same| same.blob == file.blob))
+}
+
+fn touches_policy_repository(before: &BTreeMap<String, TreeFile>, after: &BTreeMap<String, TreeFile>) -> bool {
+    let ours = |files: &BTreeMap<String, TreeFile>| -> Vec<(String, TreeFile)> {
+        files
+            .iter()
+            .filter(|(path, _)| {
+                let path = path.to_ascii_lowercase();
+                path.starts_with("grants/") || path.starts_with("policies/")
+            })
+            .map(|(path, file)| (path.clone(), file.clone()))
+            .collect()
+    };
+    ours(before) != ours(after)
+}
+
+fn policy_files(files: &BTreeMap<String, TreeFile>) -> Vec<(&String, &BlobId)> {
+    files.iter().filter(|(path, _)| path.starts_with("policies/")).map(|(path, file)| (path, &file.blob)).collect()
+}

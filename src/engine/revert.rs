@@ -1,0 +1,299 @@
+//! Taking files off the default branch: grants that are over, and content that came from nowhere. Always by pull request, so
+//! that git history is the record.
+
+use sha2::{Digest, Sha256};
+
+use super::pull_request::OWN_BRANCH;
+use super::words::Publication;
+use super::{Engine, EngineError, words};
+use crate::access::decide::Verdict;
+use crate::access::facts::{PullRequest, PullState};
+use crate::access::grant::{Grant, GrantId, GrantRef, State};
+use crate::github::{MergeOutcome, Repository};
+use crate::policy::model::MergeMethod;
+use crate::policy::name::{CommitId, RepositoryName};
+use crate::policy::request::path_of;
+use crate::store::{Claim, Job, Published, Refusal};
+
+/// A change the app proposes by itself.
+struct Proposal {
+    /// The branch it is on.
+    branch: String,
+    /// The path it changes.
+    path: String,
+    /// What the path is to hold; nothing: it is removed.
+    content: Option<Vec<u8>>,
+    title: String,
+    message: String,
+    body: String,
+}
+
+impl Engine {
+    /// Opens the revert pull request of a grant, and merges it once access is gone.
+    pub(super) async fn revert(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        id: &GrantId,
+    ) -> Result<(), EngineError> {
+        let Some(row) = self.inner.store.grant(repository, id).await? else { return self.done(claim).await };
+        let (github, branch) = self.open(repository).await?;
+        let head = github.head(&branch).await?;
+        let path = path_of(&id.slug);
+        let files = self.files(&github, &head).await?;
+        let ended = matches!(row.grant.state, State::Ended { .. });
+        if files.get(&path).is_none_or(|file| file.blob != row.grant.blob) {
+            self.withdraw(&github, row.revert_pull).await?;
+            return self.done(claim).await;
+        }
+        let reason = match &row.grant.state {
+            State::Ended { reason, .. } => reason.as_str(),
+            _ => "expiry",
+        };
+        let proposal = Proposal {
+            branch: format!("{OWN_BRANCH}revert/{}-{}", id.slug, id.pull_request),
+            path: path.clone(),
+            content: None,
+            title: words::revert_title(&row.grant),
+            message: words::revert_message(&row.grant, reason),
+            body: words::revert_body(&row.grant),
+        };
+        let pull = self.propose(&github, &branch, &head, &proposal, row.revert_pull).await?;
+        let now = self.inner.clock.now();
+        if row.revert_pull != Some(pull.number) {
+            let mut tx = self.inner.store.begin().await?;
+            tx.assert_held(claim).await?;
+            tx.set_revert_pull(repository, id, Some(pull.number)).await?;
+            if !ended {
+                let body = words::ends_soon(&row.grant, pull.number);
+                self.say(&mut tx, repository, &row.grant, "ends-soon", body, now).await?;
+            }
+            tx.commit().await?;
+        }
+        self.approve_own(&github, repository, &pull, &revert_words(&row.grant)).await?;
+        let holder = GrantRef { repository: repository.clone(), id: id.clone() };
+        // At expiry access goes first; the merge is the record that it is gone.
+        if !ended || !self.is_gone(&holder, &row.grant.entitlements).await? {
+            return self.done(claim).await;
+        }
+        self.merge_own(claim, &github, repository, &pull).await
+    }
+
+    /// Takes refused files off the default branch and reports them.
+    pub(super) async fn cleanse(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        let refusals = self.inner.store.refusals(repository).await?;
+        let (github, branch) = self.open(repository).await?;
+        for mut refusal in refusals {
+            let head = github.head(&branch).await?;
+            let files = self.files(&github, &head).await?;
+            if files.get(&refusal.path).is_none_or(|file| file.blob.as_str() != refusal.blob) {
+                let mut tx = self.inner.store.begin().await?;
+                tx.forget_refusal(repository, &refusal).await?;
+                tx.commit().await?;
+                continue;
+            }
+            self.report(&github, repository, &mut refusal).await?;
+            let proposal = self.cleansing(&github, repository, &refusal).await?;
+            let pull = self.propose(&github, &branch, &head, &proposal, refusal.revert_pull).await?;
+            refusal.revert_pull = Some(pull.number);
+            let mut tx = self.inner.store.begin().await?;
+            tx.assert_held(claim).await?;
+            tx.put_refusal(repository, &refusal).await?;
+            tx.commit().await?;
+            let title = proposal.title.clone();
+            self.approve_own(&github, repository, &pull, &Publication { title, body: proposal.body.clone() }).await?;
+            match github.merge(pull.number, &pull.head, MergeMethod::Merge).await? {
+                MergeOutcome::Merged(_) => {}
+                MergeOutcome::HeadMoved => return Err(EngineError::NotYet(format!("the head of #{} moved", pull.number))),
+                MergeOutcome::Refused(why) => {
+                    return Err(EngineError::NotYet(format!("GitHub refuses to merge #{}: {why}", pull.number)));
+                }
+            }
+        }
+        let mut tx = self.inner.store.begin().await?;
+        tx.schedule(&Job::Sync(repository.clone()), self.inner.clock.now()).await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// The change that undoes a refused one: back to what was approved, if something was.
+    async fn cleansing(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        refusal: &Refusal,
+    ) -> Result<Proposal, EngineError> {
+        let slug = crate::access::change::slug_of(&refusal.path).ok();
+        let live = match &slug {
+            Some(slug) => self.inner.store.live_grant(repository, slug).await?,
+            None => None,
+        };
+        let content = match live {
+            Some(row) => Some(github.blob(&row.grant.blob, crate::access::change::GRANT_LIMIT).await?),
+            None => None,
+        };
+        let title = words::refusal_title(&refusal.path);
+        let digest = hex::encode(Sha256::digest(format!("{}\n{}\n{}", refusal.path, refusal.blob, refusal.commit)));
+        Ok(Proposal {
+            branch: format!("{OWN_BRANCH}refuse/{}", digest.get(..16).unwrap_or("file")),
+            path: refusal.path.clone(),
+            content,
+            message: format!("{title}\n\nDaypass-Reason: unverified\n"),
+            title,
+            body: words::refusal_body(&refusal.path, &refusal.commit, &refusal.reason),
+        })
+    }
+
+    /// Opens the issue about a refused file, once.
+    async fn report(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        refusal: &mut Refusal,
+    ) -> Result<(), EngineError> {
+        if refusal.issue.is_some() {
+            return Ok(());
+        }
+        let body = words::refusal_body(&refusal.path, &refusal.commit, &refusal.reason);
+        refusal.issue = Some(github.create_issue(&words::refusal_title(&refusal.path), &body).await?);
+        let mut tx = self.inner.store.begin().await?;
+        tx.put_refusal(repository, refusal).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// An open pull request with the proposed change on top of `head`: the one there is, or a new one.
+    async fn propose(
+        &self,
+        github: &Repository,
+        base: &str,
+        head: &CommitId,
+        proposal: &Proposal,
+        known: Option<u64>,
+    ) -> Result<PullRequest, EngineError> {
+        let standing = match known {
+            Some(number) => Some(github.pull(number).await?),
+            None => github.open_pull_of(&proposal.branch).await?,
+        };
+        if let Some(pull) = standing.filter(|pull| pull.state == PullState::Open) {
+            if github.is_ancestor(head, &pull.head).await? {
+                return Ok(pull);
+            }
+            // The default branch has moved on since: put the change on top of it again, so that it always applies.
+            let commit = github.commit_files(head, &[(proposal.path.as_str(), proposal.content.as_deref())], &proposal.message).await?;
+            github.update_branch(&proposal.branch, &commit, true).await?;
+            return Ok(PullRequest { head: commit, ..pull });
+        }
+        let commit = github.commit_files(head, &[(proposal.path.as_str(), proposal.content.as_deref())], &proposal.message).await?;
+        if !github.create_branch(&proposal.branch, &commit).await? {
+            github.update_branch(&proposal.branch, &commit, true).await?;
+        }
+        Ok(github.create_pull(&proposal.title, &proposal.branch, base, &proposal.body).await?)
+    }
+
+    /// Puts the required check on a pull request of our own.
+    async fn approve_own(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        pull: &PullRequest,
+        words: &Publication,
+    ) -> Result<(), EngineError> {
+        let known = self.inner.store.published(repository.as_str(), pull.number).await?;
+        if known.head.as_deref() == Some(pull.head.as_str()) && known.check_id.is_some() {
+            return Ok(());
+        }
+        let check = crate::github::CheckRun {
+            name: super::publish::CHECK_NAME.to_owned(),
+            head: pull.head.clone(),
+            conclusion: Some(crate::github::Conclusion::Success),
+            title: words.title.clone(),
+            summary: words.body.clone(),
+            text: None,
+            annotations: Vec::new(),
+            external_id: format!("pull-{}", pull.number),
+            actions: Vec::new(),
+            details_url: None,
+        };
+        let id = self.publish_check(github, &known, &pull.head, check).await?;
+        let mut tx = self.inner.store.begin().await?;
+        let published = Published { head: Some(pull.head.to_string()), check_id: Some(id), ..known };
+        tx.set_published(repository.as_str(), pull.number, &published).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn merge_own(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        pull: &PullRequest,
+    ) -> Result<(), EngineError> {
+        match github.merge(pull.number, &pull.head, MergeMethod::Merge).await? {
+            MergeOutcome::Merged(_) => {
+                let mut tx = self.inner.store.begin().await?;
+                let now = self.inner.clock.now();
+                tx.schedule(&Job::Sync(repository.clone()), now).await?;
+                // Once more afterwards, to see that the file is gone and to tidy up the branch.
+                self.finish(claim, tx, Some(now)).await
+            }
+            MergeOutcome::HeadMoved => Err(EngineError::NotYet(format!("the head of #{} moved", pull.number))),
+            MergeOutcome::Refused(why) => Err(EngineError::NotYet(format!(
+                "GitHub refuses to merge #{}: {why}; access is revoked all the same. Put Daypass on the bypass list of the ruleset",
+                pull.number
+            ))),
+        }
+    }
+
+    /// Closes a revert pull request that has nothing left to revert, and deletes its branch.
+    async fn withdraw(&self, github: &Repository, pull: Option<u64>) -> Result<(), EngineError> {
+        let Some(number) = pull else { return Ok(()) };
+        let pull = github.pull(number).await?;
+        if pull.state == PullState::Open {
+            github.close_pull(number).await?;
+        }
+        if pull.head_branch.starts_with(OWN_BRANCH) {
+            github.delete_branch(&pull.head_branch).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at an open pull request of our own. Its branch can be pushed to by people: what is on it now is judged by what it
+    /// changes. One that only takes away is welcome; anything else is refused.
+    pub(super) async fn bless(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        pull: &PullRequest,
+    ) -> Result<(), EngineError> {
+        let me = self.inner.github.me().await?.login();
+        let foreign = github.pull_commits(pull.number).await?.into_iter().any(|commit| {
+            [commit.author, commit.committer].iter().any(|account| {
+                account.as_ref().is_none_or(|account| !account.bot || account.login.as_str() != me)
+            })
+        });
+        if foreign {
+            let words = Publication {
+                title: "Somebody pushed to a branch of Daypass".to_owned(),
+                body: "This pull request is opened and merged by Daypass alone. Its branch carries commits of somebody else, so \
+                       it is refused; Daypass puts the branch right before it merges.\n"
+                    .to_owned(),
+            };
+            let published = self.publish(github, repository, pull, Some(Verdict::Refused), &[], &words).await?;
+            let mut tx = self.inner.store.begin().await?;
+            tx.set_published(repository.as_str(), pull.number, &published).await?;
+            return self.finish(claim, tx, None).await;
+        }
+        let words = Publication { title: pull.title.clone(), body: "Daypass takes back what is over.\n".to_owned() };
+        self.approve_own(github, repository, pull, &words).await?;
+        self.done(claim).await
+    }
+
+    pub(super) async fn done(&self, claim: &Claim) -> Result<(), EngineError> {
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, None).await
+    }
+}
+
+fn revert_words(grant: &Grant) -> Publication {
+    Publication { title: words::revert_title(grant), body: words::revert_body(grant) }
+}

@@ -1,0 +1,49 @@
+//! Looking at everything without being asked, so that lost webhooks do no harm; and throwing away what is no longer needed.
+
+use chrono::TimeDelta;
+
+use super::{Engine, EngineError};
+use crate::policy::name::RepositoryName;
+use crate::store::{Claim, Job};
+
+/// How long delivery ids are remembered: longer than GitHub offers redeliveries.
+const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
+
+impl Engine {
+    /// Asks for a look at every open pull request, the default branch, every live grant and every target.
+    pub(super) async fn sweep(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
+        // What does not need GitHub comes first and is durable by itself: expiry must not wait for an outage.
+        let live = self.inner.store.live_grants().await?;
+        let mut targets = self.inner.store.targets_in_use().await?;
+        targets.extend(live.iter().flat_map(|row| row.grant.entitlements.iter().map(|entitlement| entitlement.target.clone())));
+        let mut tx = self.inner.store.begin().await?;
+        for row in live.iter().filter(|row| row.repository == *repository) {
+            tx.schedule(&Job::Grant(repository.clone(), row.grant.id.clone()), now).await?;
+        }
+        for name in targets {
+            tx.schedule(&Job::Target(name), now).await?;
+        }
+        tx.assert_held(claim).await?;
+        tx.commit().await?;
+        self.inner.branches.lock().await.remove(repository);
+        let (github, branch) = self.open(repository).await?;
+        let pulls = github.open_pulls().await?;
+        let mut tx = self.inner.store.begin().await?;
+        tx.schedule(&Job::Sync(repository.clone()), now).await?;
+        tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+        for pull in pulls.iter().filter(|pull| pull.base_branch == branch) {
+            tx.schedule(&Job::Pull(repository.clone(), pull.number), now).await?;
+        }
+        self.finish(claim, tx, Some(now + self.inner.options.resync)).await
+    }
+
+    /// Forgets old deliveries.
+    pub(super) async fn tidy(&self, claim: &Claim) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        let forgotten = tx.forget_deliveries(now - DELIVERIES_KEPT).await?;
+        tracing::debug!(forgotten, "old deliveries forgotten");
+        self.finish(claim, tx, Some(now + TimeDelta::hours(6))).await
+    }
+}

@@ -1,0 +1,335 @@
+//! The GitHub App, its installations, and a policy repository seen through one.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{Method, StatusCode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::transport::{Answer, Transport, segment};
+use super::GithubError;
+use crate::policy::name::RepositoryName;
+
+/// Tells the time. The client keeps no clock of its own: tokens are judged by the same clock as everything else.
+pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// Tokens are renewed this long before they expire.
+const RENEW_BEFORE: TimeDelta = TimeDelta::minutes(5);
+/// How many answers are kept for conditional requests, per installation.
+const ANSWERS_KEPT: usize = 1_000;
+/// The largest answer that is kept.
+const LARGEST_KEPT: usize = 256 << 10;
+/// Pages are read up to this many; more means that something is wrong.
+const MOST_PAGES: usize = 200;
+
+/// The GitHub App. Cheap to clone; clones share tokens.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<AppInner>,
+}
+
+struct AppInner {
+    transport: Transport,
+    id: u64,
+    key: EncodingKey,
+    now: Now,
+    installations: Mutex<BTreeMap<u64, Arc<Installation>>>,
+    repositories: std::sync::Mutex<HashMap<RepositoryName, u64>>,
+    me: Mutex<Option<AppInfo>>,
+}
+
+/// Who the app is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppInfo {
+    /// Its id.
+    pub id: u64,
+    /// Its slug; its account is `slug[bot]`.
+    pub slug: String,
+}
+
+impl AppInfo {
+    /// The login of the app's account.
+    pub fn login(&self) -> String {
+        format!("{}[bot]", self.slug)
+    }
+}
+
+struct Installation {
+    id: u64,
+    token: Mutex<Option<Token>>,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Clone)]
+struct Token {
+    secret: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+/// Answers with their ETags, oldest forgotten first. A 304 costs nothing of the rate limit.
+#[derive(Default)]
+struct Answers {
+    by_path: HashMap<String, (String, Kept)>,
+    order: VecDeque<String>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    body: Bytes,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Claims {
+    iat: i64,
+    exp: i64,
+    iss: String,
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    id: u64,
+}
+
+impl App {
+    /// The app `id` with its private key in PEM.
+    pub fn new(transport: Transport, id: u64, private_key: &SecretString, now: Now) -> Result<Self, GithubError> {
+        let key = EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes()).map_err(|error| {
+            GithubError::Unauthorized { message: format!("the private key is no RSA key in PEM: {error}") }
+        })?;
+        let (installations, repositories, me) = (Mutex::default(), std::sync::Mutex::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(AppInner { transport, id, key, now, installations, repositories, me }) })
+    }
+
+    /// The app's id.
+    pub fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// How many requests were sent.
+    pub fn calls(&self) -> u64 {
+        self.inner.transport.calls()
+    }
+
+    /// A token that proves to be the app. GitHub allows ten minutes and clocks that differ a little:
+    /// <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app>.
+    fn jwt(&self) -> Result<SecretString, GithubError> {
+        let now = (self.inner.now)().timestamp();
+        let claims = Claims { iat: now - 60, exp: now + 9 * 60, iss: self.inner.id.to_string() };
+        jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.inner.key)
+            .map(SecretString::from)
+            .map_err(|error| GithubError::Unauthorized { message: error.to_string() })
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, GithubError> {
+        let answer = self.inner.transport.send::<()>(method, path, &self.jwt()?, None).await?;
+        read(&succeed(answer, path, self.inner.now.as_ref())?.body, path)
+    }
+
+    /// Who the app is; asked once.
+    pub async fn me(&self) -> Result<AppInfo, GithubError> {
+        let mut me = self.inner.me.lock().await;
+        if let Some(me) = me.as_ref() {
+            return Ok(me.clone());
+        }
+        let info: AppInfo = self.ask(Method::GET, "/app").await?;
+        *me = Some(info.clone());
+        Ok(info)
+    }
+
+    /// The repository `name` through the app's installation there.
+    pub async fn repository(&self, name: &RepositoryName) -> Result<Repository, GithubError> {
+        let known = self.inner.repositories.lock().ok().and_then(|known| known.get(name).copied());
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let path = format!("/repos/{}/{}/installation", segment(name.owner()), segment(name.name()));
+                let found: WithId = self.ask(Method::GET, &path).await?;
+                if let Ok(mut known) = self.inner.repositories.lock() {
+                    known.insert(name.clone(), found.id);
+                }
+                found.id
+            }
+        };
+        let installation = self.inner.installations.lock().await.entry(id).or_insert_with(|| {
+            Arc::new(Installation { id, token: Mutex::default(), answers: Mutex::default() })
+        }).clone();
+        Ok(Repository { app: self.clone(), installation, name: name.clone() })
+    }
+
+    /// Forgets the installation of a repository: it may have moved or be gone.
+    pub fn forget(&self, name: &RepositoryName) {
+        if let Ok(mut known) = self.inner.repositories.lock() {
+            known.remove(name);
+        }
+    }
+
+    /// The installation's token, renewed in time by one caller while the others wait.
+    async fn token(&self, installation: &Installation) -> Result<SecretString, GithubError> {
+        #[derive(Deserialize)]
+        struct Minted {
+            token: SecretString,
+            expires_at: DateTime<Utc>,
+        }
+        let mut token = installation.token.lock().await;
+        if let Some(known) = token.as_ref().filter(|known| known.expires_at - RENEW_BEFORE > (self.inner.now)()) {
+            return Ok(known.secret.clone());
+        }
+        let path = format!("/app/installations/{}/access_tokens", installation.id);
+        let minted: Minted = self.ask(Method::POST, &path).await?;
+        *token = Some(Token { secret: minted.token.clone(), expires_at: minted.expires_at });
+        Ok(minted.token)
+    }
+}
+
+/// A policy repository. Cheap to clone.
+#[derive(Clone)]
+pub struct Repository {
+    app: App,
+    installation: Arc<Installation>,
+    name: RepositoryName,
+}
+
+/// What the repository says of itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RepositoryInfo {
+    /// The branch whose content is law.
+    pub default_branch: String,
+}
+
+impl Repository {
+    /// Its name.
+    pub fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    /// The organisation it belongs to.
+    pub(super) fn organisation(&self) -> String {
+        segment(self.name.owner())
+    }
+
+    /// `/repos/OWNER/NAME` followed by `rest`.
+    pub(super) fn path(&self, rest: &str) -> String {
+        format!("/repos/{}/{}{rest}", segment(self.name.owner()), segment(self.name.name()))
+    }
+
+    /// What the repository says of itself.
+    pub async fn info(&self) -> Result<RepositoryInfo, GithubError> {
+        self.get(&self.path("")).await
+    }
+
+    /// Reads one thing.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, GithubError> {
+        read(&self.page(path).await?.body, path)
+    }
+
+    /// Reads one thing that may not be there.
+    pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, GithubError> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(GithubError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads all pages of a list. `path` must carry a query.
+    pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, GithubError> {
+        let mut items = Vec::new();
+        let mut next = Some(path.to_owned());
+        for _ in 0..MOST_PAGES {
+            let Some(path) = next else { return Ok(items) };
+            let page = self.page(&path).await?;
+            items.extend(read::<Vec<T>>(&page.body, &path)?);
+            next = page.next;
+        }
+        Err(GithubError::Invalid { message: format!("{path} has more than {MOST_PAGES} pages") })
+    }
+
+    /// One page, from what is kept if GitHub says that it has not changed.
+    async fn page(&self, path: &str) -> Result<Kept, GithubError> {
+        let transport = &self.app.inner.transport;
+        let etag = self.installation.answers.lock().await.by_path.get(path).cloned();
+        let answer = self.send::<()>(Method::GET, path, None, etag.as_ref().map(|(etag, _)| etag.as_str())).await?;
+        if let (StatusCode::NOT_MODIFIED, Some((_, kept))) = (answer.status, etag) {
+            return Ok(kept);
+        }
+        let answer = succeed(answer, path, self.app.inner.now.as_ref())?;
+        let kept = Kept { next: transport.next_page(&answer.headers), body: answer.body };
+        let etag = answer.headers.get(http::header::ETAG).and_then(|etag| etag.to_str().ok());
+        if let Some(etag) = etag.filter(|_| kept.body.len() <= LARGEST_KEPT) {
+            self.installation.answers.lock().await.keep(path, etag, kept.clone());
+        }
+        Ok(kept)
+    }
+
+    /// Changes something and reads the answer.
+    pub(super) async fn change<B: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, GithubError> {
+        let answer = self.send(method, path, Some(body), None).await?;
+        read(&succeed(answer, path, self.app.inner.now.as_ref())?.body, path)
+    }
+
+    /// Changes something whose answer does not matter.
+    pub(super) async fn act<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<(), GithubError> {
+        let answer = self.send(method, path, body, None).await?;
+        succeed(answer, path, self.app.inner.now.as_ref()).map(|_| ())
+    }
+
+    /// Sends a request with the installation's token; once more with a new one if GitHub no longer accepts it.
+    async fn send<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        etag: Option<&str>,
+    ) -> Result<Answer, GithubError> {
+        let transport = &self.app.inner.transport;
+        let token = self.app.token(&self.installation).await?;
+        let answer = transport.send_conditional(method.clone(), path, &token, body, etag).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        *self.installation.token.lock().await = None;
+        let token = self.app.token(&self.installation).await?;
+        transport.send_conditional(method, path, &token, body, etag).await
+    }
+}
+
+impl Answers {
+    fn keep(&mut self, path: &str, etag: &str, kept: Kept) {
+        if self.by_path.insert(path.to_owned(), (etag.to_owned(), kept)).is_none() {
+            self.order.push_back(path.to_owned());
+        }
+        if self.order.len() > ANSWERS_KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_path.remove(&oldest);
+        }
+    }
+}
+
+fn succeed(answer: Answer, what: &str, now: &(dyn Fn() -> DateTime<Utc> + Send + Sync)) -> Result<Answer, GithubError> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    Err(GithubError::from_answer(answer.status, &answer.headers, &answer.body, what, now().timestamp()))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, GithubError> {
+    serde_json::from_slice(body).map_err(|error| GithubError::Unexpected { message: format!("{what}: {error}") })
+}

@@ -1,0 +1,139 @@
+//! The codes of findings: stable, each with what it means. One table feeds findings, `daypass explain CODE` and
+//! `docs/findings.md`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $title:literal, $explanation:literal;)*) => {
+        /// A finding's stable code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = $title] #[serde(rename = $code)] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as text: `DP0101`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// A headline.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// What it means and what to do.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Self::$name => $explanation,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Encoding = "DP0101", "The file is not plain UTF-8 text", "Files are UTF-8 without a byte order mark of another encoding and without NUL. Save the file as UTF-8.";
+    TooLarge = "DP0102", "The file is too large to be read", "A policy file may have 256 KiB, a grant file 64 KiB. Split a policy into several files; a request is a dozen lines.";
+    Syntax = "DP0103", "The YAML cannot be read", "The text is no YAML, or uses what is refused because it hides meaning: anchors, aliases, several documents in one file, deep nesting.";
+    UnknownKey = "DP0104", "A key is not known", "Keys are never ignored: a misspelt key would silently mean nothing. Check the spelling against the reference.";
+    DuplicateKey = "DP0105", "A key is there twice", "Only one of them could count, and readers could not tell which. Remove one.";
+    MissingKey = "DP0106", "A required key is missing", "Add the key the message names.";
+    WrongType = "DP0107", "A value has the wrong kind", "The message says what kind of value is expected there.";
+    BadName = "DP0108", "A name is malformed", "Names are lower-case letters, digits, `-` and `_`; logins and team slugs are as on GitHub.";
+    BadDuration = "DP0109", "A duration is malformed", "Write 30m, 2h, 1h30m, 3d or ISO 8601 (PT2H). It must be positive and at most 366d.";
+    BadTime = "DP0110", "A time is malformed", "Write RFC 3339 with a time zone: 2026-12-01T22:00:00Z.";
+    HiddenText = "DP0111", "A text has invisible or control characters", "Characters that turn, hide or overwrite text mislead reviewers. Type the text again.";
+    BadText = "DP0112", "A text is empty or too long", "A reason has 1 to 1000 characters, a ticket 1 to 200, a parameter 1 to 255.";
+    UnknownVersion = "DP0113", "The policy is written for another version", "This Daypass reads `version: 1`. Update Daypass, or remove the key.";
+    WrongExtension = "DP0114", "A policy file does not end in .yaml", "Only `policies/**/*.yaml` is read; anything else there would look like policy without being any.";
+    DefinedTwice = "DP0201", "A name is defined twice", "Both places are shown. Rename or remove one.";
+    UnknownRole = "DP0202", "A role does not exist", "Check the spelling; `daypass validate` lists near names.";
+    UnknownGroup = "DP0203", "A group does not exist", "Define it under `groups`, or correct the spelling.";
+    UnknownTarget = "DP0204", "A target does not exist", "Name it under `targets`, or correct the spelling.";
+    UnknownApproval = "DP0205", "An approval rule does not exist", "Define it under `approvals`, or correct the spelling.";
+    GroupCycle = "DP0206", "Groups contain each other in a circle", "Remove one of the references.";
+    KindMismatch = "DP0207", "An entitlement does not fit its target", "The key of the entitlement must be the kind of the target it names.";
+    TargetNotConfigured = "DP0208", "A target is not configured on the server", "The operator adds it to `targets` in daypass.yaml, with the same kind.";
+    AboveCeiling = "DP0209", "A ceiling is above the ceiling over it", "The lower one counts. Lower the upper one, or raise `settings.max_duration`.";
+    BadStage = "DP0210", "An approval stage cannot work", "It needs at least one approver, and at least as many possible approvers as it requires.";
+    UnusedApproval = "DP0211", "An approval rule is never used", "No role and no setting names it. Use it or remove it.";
+    NobodyMayRequest = "DP0212", "Nobody may request a role", "Add `requesters`, or remove the role.";
+    NoEntitlements = "DP0213", "A role gives nothing", "Add at least one entitlement.";
+    OnlySelfApproval = "DP0214", "Only the requester could approve", "The stage names only people who may request the role and nobody else; nobody approves their own request.";
+    PolicyApprovalOpen = "DP0215", "Anybody could change the policy", "`settings.policy_approval` must name a rule with at least one stage.";
+    BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
+    UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
+    ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep.";
+    RequesterNotAllowed = "DP0401", "This person may not have this role", "The role's `requesters` (or `break_glass.requesters`) do not include them.";
+    OnBehalfNotAllowed = "DP0402", "Requesting for somebody else is not allowed", "Only whom the role's `may_request_for` names may do that.";
+    UnknownAccount = "DP0403", "There is no such account", "Check the spelling of the login.";
+    DurationTooLong = "DP0404", "The duration is above the ceiling", "Ask for less time; a grant can be renewed by another request.";
+    TicketMissing = "DP0405", "A ticket is required", "Add `ticket: …`.";
+    StartMissing = "DP0406", "A start is required", "Add `start: 2026-12-01T22:00:00Z`; the role is for planned windows.";
+    ConditionFalse = "DP0407", "A condition of the role is not met", "The message says which.";
+    ConditionFailed = "DP0408", "A condition cannot be evaluated", "That counts as no. A policy owner mends the expression.";
+    UnknownParam = "DP0409", "A parameter is not declared", "The role declares its parameters under `params`.";
+    MissingParam = "DP0410", "A parameter is missing", "Add it under `params`.";
+    BadParam = "DP0411", "A parameter has a value that is not allowed", "The message says which values are.";
+    BreakGlassNotAllowed = "DP0412", "The role has no emergency path", "Remove `break_glass: true` and await approval.";
+    MappingMissing = "DP0413", "The person has no name in a target", "A policy owner adds it under `people`.";
+    EntitlementFailed = "DP0414", "An entitlement cannot be worked out", "An expression in it failed, or gave a text that cannot be used.";
+    NobodyCanApprove = "DP0415", "Nobody could approve this request", "Whoever asks, gets the access or contributed a commit cannot approve.";
+    StartTooFar = "DP0416", "The start is too far away", "Plan at most 90 days ahead: approval ages.";
+    WindowOver = "DP0417", "The window is over already", "Choose a later `start`.";
+    MixedPullRequest = "DP0501", "Grants and policies are changed together", "Open two pull requests; they are approved by different people.";
+    OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
+    GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";
+    FileMode = "DP0504", "A file is a link, a submodule or executable", "Commit it as a plain file.";
+    FileTooLarge = "DP0505", "A grant file is too large", "A request is a dozen lines of YAML.";
+    CommitAuthorUnknown = "DP0506", "The author of a commit is unknown", "GitHub knows no account for its e-mail address, so it cannot be told whether an approver wrote it.";
+    PolicyChangeNotAllowed = "DP0507", "Nobody can approve changes to the policy", "Set `settings.policy_approval`.";
+}
+
+/// Not one of the codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a code; codes look like DP0101")]
+pub struct UnknownCode(String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let known = Self::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(text));
+        known.copied().ok_or_else(|| UnknownCode(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_DOCS=1 cargo test` writes the page anew.
+    #[test]
+    fn the_page_of_findings_is_current() {
+        let mut page = String::from("# Findings\n\nEvery code Daypass can print, what it means and what to do.\n");
+        for code in Code::ALL {
+            page.push_str(&format!("\n## {code}: {}\n\n{}\n", code.title(), code.explanation()));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/findings.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page, "run with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn codes_are_in_order_and_unique() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+    }
+}

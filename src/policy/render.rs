@@ -1,0 +1,106 @@
+//! Findings as people and machines read them. Files are hostile: nothing of theirs reaches a terminal or a log unescaped.
+
+use std::collections::BTreeMap;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::json;
+
+use super::{Finding, Severity};
+
+/// The shapes findings can be printed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// With the lines they are about.
+    Human,
+    /// One JSON array.
+    Json,
+    /// Workflow commands, which GitHub shows as annotations.
+    Github,
+}
+
+/// All findings in one text. `sources` are the files they are about, for the excerpts.
+pub fn render(findings: &[Finding], sources: &BTreeMap<String, Vec<u8>>, format: Format, colour: bool) -> String {
+    match format {
+        Format::Human => findings.iter().map(|finding| human(finding, sources, colour) + "\n").collect(),
+        Format::Json => {
+            let list: Vec<_> = findings.iter().map(json).collect();
+            serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
+        }
+        Format::Github => findings.iter().map(|finding| github(finding) + "\n").collect(),
+    }
+}
+
+fn json(finding: &Finding) -> serde_json::Value {
+    json!({
+        "file": finding.file,
+        "line": finding.place.line,
+        "column": finding.place.column,
+        "severity": finding.severity,
+        "code": finding.code,
+        "message": finding.message,
+        "help": finding.help,
+    })
+}
+
+fn human(finding: &Finding, sources: &BTreeMap<String, Vec<u8>>, colour: bool) -> String {
+    let (message, file, help) = (tame(&finding.message), tame(&finding.file), tame(&finding.help));
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(message.as_str()).id(finding.code.as_str());
+    let text = sources.get(&finding.file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let line = text.as_deref().and_then(|text| text.lines().nth(usize::try_from(finding.place.line).ok()?.checked_sub(1)?));
+    let shown = line.map(tame);
+    let mut report = Vec::new();
+    if let Some(shown) = &shown {
+        let start = usize::try_from(finding.place.column.saturating_sub(1)).unwrap_or(0);
+        let start = shown.char_indices().nth(start).map_or(shown.len(), |(at, _)| at);
+        let length = usize::try_from(finding.place.length.max(1)).unwrap_or(1);
+        let rest = shown.get(start..).unwrap_or_default();
+        let end = start + rest.char_indices().nth(length).map_or(rest.len(), |(at, _)| at);
+        let snippet = Snippet::source(shown.as_str())
+            .path(file.as_str())
+            .line_start(usize::try_from(finding.place.line).unwrap_or(1))
+            .annotation(AnnotationKind::Primary.span(start..end));
+        report.push(title.element(snippet));
+    } else {
+        let origin = annotate_snippets::Origin::path(file.as_str());
+        report.push(Group::with_title(title).element(origin));
+    }
+    if !help.is_empty() {
+        report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
+    }
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&report)
+}
+
+/// <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>
+fn github(finding: &Finding) -> String {
+    let level = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "notice",
+    };
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let mut place = format!("file={}", property(&finding.file));
+    if finding.place.line > 0 {
+        place.push_str(&format!(",line={}", finding.place.line));
+    }
+    if finding.place.column > 0 {
+        place.push_str(&format!(",col={}", finding.place.column));
+    }
+    let help = if finding.help.is_empty() { String::new() } else { format!("\n{}", finding.help) };
+    format!("::{level} {place},title={}::{}", finding.code, data(&tame_lines(&format!("{}{help}", finding.message))))
+}
+
+/// One line without anything a terminal would obey.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c == '\t' { ' ' } else if c.is_control() || super::request::is_deceptive(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn tame_lines(text: &str) -> String {
+    text.split('\n').map(tame).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,123 @@
+//! Access that was applied, or may have been.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Store, StoreError, Tx, read_json, write_json};
+use crate::access::plan::Applied;
+use crate::policy::entitlement::Entitlement;
+use crate::policy::name::TargetName;
+use crate::target::Receipt;
+
+/// An entitlement as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// How far it has come, and whether it was there before.
+    pub applied: Applied,
+    /// What the target answered to the grant.
+    pub receipt: Option<Receipt>,
+    /// What it said the last time something failed.
+    pub last_error: Option<String>,
+}
+
+fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
+    let receipt: Option<String> = row.try_get("receipt")?;
+    Ok(Held {
+        applied: Applied {
+            progress: read_json("entitlements", &row.try_get::<String, _>("progress")?)?,
+            standing: row.try_get::<i64, _>("standing")? != 0,
+            holders: read_json("entitlements", &row.try_get::<String, _>("holders")?)?,
+        },
+        receipt: receipt.map(|text| read_json("entitlements", &text)).transpose()?,
+        last_error: row.try_get("last_error")?,
+    })
+}
+
+impl Store {
+    /// Everything applied on a target.
+    pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
+        let rows =
+            sqlx::query("SELECT key, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1")
+                .bind(target.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        let mut held = BTreeMap::new();
+        for row in &rows {
+            held.insert(read_json("entitlements", &row.try_get::<String, _>("key")?)?, held_row(row)?);
+        }
+        Ok(held)
+    }
+
+    /// How far one entitlement has come; `None` if nothing of it is applied.
+    pub async fn held_one(&self, entitlement: &Entitlement) -> Result<Option<Held>, StoreError> {
+        let row =
+            sqlx::query("SELECT progress, standing, holders, receipt, last_error FROM entitlements WHERE key = $1")
+                .bind(write_json(entitlement))
+                .fetch_optional(&self.pool)
+                .await?;
+        row.as_ref().map(held_row).transpose()
+    }
+
+    /// The targets on which something is applied.
+    pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target").fetch_all(&self.pool).await?;
+        names
+            .iter()
+            .map(|name| {
+                name.parse().map_err(|error| StoreError::Corrupt { table: "entitlements", problem: format!("{error}") })
+            })
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Writes how far an entitlement has come; keeps the receipt there is, if none is given.
+    pub async fn put_held(
+        &mut self,
+        entitlement: &Entitlement,
+        applied: &Applied,
+        receipt: Option<&Receipt>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (key) DO UPDATE SET progress = excluded.progress, standing = excluded.standing, \
+             holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
+             last_error = NULL, changed_at = excluded.changed_at",
+        )
+        .bind(write_json(entitlement))
+        .bind(entitlement.target.as_str())
+        .bind(write_json(&applied.progress))
+        .bind(i64::from(applied.standing))
+        .bind(write_json(&applied.holders))
+        .bind(receipt.map(write_json))
+        .bind(now.timestamp_millis())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes why the last attempt failed.
+    pub async fn set_held_error(&mut self, entitlement: &Entitlement, error: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE entitlements SET last_error = $2 WHERE key = $1")
+            .bind(write_json(entitlement))
+            .bind(error)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets an entitlement: the target confirmed that it is gone, or it was never ours.
+    pub async fn forget_held(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM entitlements WHERE key = $1")
+            .bind(write_json(entitlement))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Grants, live and over, and files that were refused.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Store, StoreError, Tx, read_json, write_json};
+use crate::access::grant::{Grant, GrantId, State};
+use crate::policy::name::{RepositoryName, Slug};
+
+/// A grant with what belongs to it in this installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRow {
+    /// The policy repository.
+    pub repository: RepositoryName,
+    /// The grant.
+    pub grant: Grant,
+    /// The pull request that reverts it, once it is open.
+    pub revert_pull: Option<u64>,
+}
+
+/// A file on the default branch whose origin could not be verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its path.
+    pub path: String,
+    /// Its content.
+    pub blob: String,
+    /// The commit that brought it.
+    pub commit: String,
+    /// Why it is refused, as a sentence.
+    pub reason: String,
+    /// The pull request that takes it away, once it is open.
+    pub revert_pull: Option<u64>,
+    /// The issue that reports it, once it is open.
+    pub issue: Option<u64>,
+}
+
+const COLUMNS: &str = "SELECT repository, body, revert_pull FROM grants";
+
+fn grant_row(row: &AnyRow) -> Result<GrantRow, StoreError> {
+    let repository: String = row.try_get("repository")?;
+    let body: String = row.try_get("body")?;
+    Ok(GrantRow {
+        repository: repository
+            .parse()
+            .map_err(|error| StoreError::Corrupt { table: "grants", problem: format!("{error}") })?,
+        grant: read_json("grants", &body)?,
+        revert_pull: row.try_get::<Option<i64>, _>("revert_pull")?.map(i64::cast_unsigned),
+    })
+}
+
+impl Store {
+    /// One grant.
+    pub async fn grant(&self, repository: &RepositoryName, id: &GrantId) -> Result<Option<GrantRow>, StoreError> {
+        let sql = const_format("WHERE repository = $1 AND id = $2");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository.as_str())
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(grant_row).transpose()
+    }
+
+    /// The live grant a file holds, if any.
+    pub async fn live_grant(&self, repository: &RepositoryName, slug: &Slug) -> Result<Option<GrantRow>, StoreError> {
+        let sql = const_format("WHERE repository = $1 AND slug = $2 AND state <> 'ended' ORDER BY id LIMIT 1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository.as_str())
+            .bind(slug.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.as_ref().map(grant_row).transpose()
+    }
+
+    /// Every grant that is not over: scheduled and active ones of all repositories.
+    pub async fn live_grants(&self) -> Result<Vec<GrantRow>, StoreError> {
+        let sql = const_format("WHERE state <> 'ended' ORDER BY ends_at, repository, id");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        rows.iter().map(grant_row).collect()
+    }
+
+    /// Every grant of a repository, those that are over included, oldest end first.
+    pub async fn grants_of(&self, repository: &RepositoryName) -> Result<Vec<GrantRow>, StoreError> {
+        let sql = const_format("WHERE repository = $1 ORDER BY ends_at, id");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).await?;
+        rows.iter().map(grant_row).collect()
+    }
+
+    /// The refused files of a repository.
+    pub async fn refusals(&self, repository: &RepositoryName) -> Result<Vec<Refusal>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT path, blob, commit_id, reason, revert_pull, issue FROM refusals WHERE repository = $1 ORDER BY path, blob",
+        )
+        .bind(repository.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Refusal {
+                    path: row.try_get("path")?,
+                    blob: row.try_get("blob")?,
+                    commit: row.try_get("commit_id")?,
+                    reason: row.try_get("reason")?,
+                    revert_pull: row.try_get::<Option<i64>, _>("revert_pull")?.map(i64::cast_unsigned),
+                    issue: row.try_get::<Option<i64>, _>("issue")?.map(i64::cast_unsigned),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The grant columns with a condition. Both parts are constants of this file.
+fn const_format(condition: &'static str) -> String {
+    format!("{COLUMNS} {condition}")
+}
+
+impl Tx {
+    /// Writes a grant, new or changed.
+    pub async fn put_grant(&mut self, row: &GrantRow) -> Result<(), StoreError> {
+        let grant = &row.grant;
+        sqlx::query(
+            "INSERT INTO grants (repository, id, slug, blob, state, subject_id, ends_at, revert_pull, body) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+             ON CONFLICT (repository, id) DO UPDATE SET state = excluded.state, blob = excluded.blob, \
+             ends_at = excluded.ends_at, revert_pull = excluded.revert_pull, body = excluded.body",
+        )
+        .bind(row.repository.as_str())
+        .bind(grant.id.to_string())
+        .bind(grant.id.slug.as_str())
+        .bind(grant.blob.as_str())
+        .bind(grant.state.as_str())
+        .bind(grant.subject.id.0.cast_signed())
+        .bind(match grant.state {
+            State::Ended { at, .. } => at.timestamp_millis(),
+            _ => grant.window.ends_at.timestamp_millis(),
+        })
+        .bind(row.revert_pull.map(u64::cast_signed))
+        .bind(write_json(grant))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Remembers the pull request that reverts a grant.
+    pub async fn set_revert_pull(
+        &mut self,
+        repository: &RepositoryName,
+        id: &GrantId,
+        pull: Option<u64>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE grants SET revert_pull = $3 WHERE repository = $1 AND id = $2")
+            .bind(repository.as_str())
+            .bind(id.to_string())
+            .bind(pull.map(u64::cast_signed))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a refused file, new or changed.
+    pub async fn put_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, path, blob) DO UPDATE SET \
+             commit_id = excluded.commit_id, reason = excluded.reason, revert_pull = excluded.revert_pull, issue = excluded.issue",
+        )
+        .bind(repository.as_str())
+        .bind(&refusal.path)
+        .bind(&refusal.blob)
+        .bind(&refusal.commit)
+        .bind(&refusal.reason)
+        .bind(refusal.revert_pull.map(u64::cast_signed))
+        .bind(refusal.issue.map(u64::cast_signed))
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets a refused file, because it is gone.
+    pub async fn forget_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM refusals WHERE repository = $1 AND path = $2 AND blob = $3")
+            .bind(repository.as_str())
+            .bind(&refusal.path)
+            .bind(&refusal.blob)
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! The inbox: webhook deliveries, durable before they are acknowledged, each taken once.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use super::{Store, StoreError, Tx};
+
+/// A delivery that waits to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// `X-GitHub-Delivery`.
+    pub id: String,
+    /// `X-GitHub-Event`.
+    pub event: String,
+    /// The payload.
+    pub body: String,
+}
+
+impl Store {
+    /// Stores a delivery; false if its id is known already.
+    pub async fn accept(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO deliveries (id, event, body, received_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&delivery.id)
+        .bind(&delivery.event)
+        .bind(&delivery.body)
+        .bind(now.timestamp_millis())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The oldest deliveries nobody has looked at, `limit` at most.
+    pub async fn waiting_deliveries(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, event, body FROM deliveries WHERE done_at IS NULL ORDER BY received_at, id LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Delivery { id: row.try_get("id")?, event: row.try_get("event")?, body: row.try_get("body")? })
+            })
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Marks a delivery as looked at. Its payload is no longer needed; the id stays, to recognise a redelivery.
+    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1")
+            .bind(delivery)
+            .bind(now.timestamp_millis())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets deliveries that were done before `before`.
+    pub async fn forget_deliveries(&mut self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM deliveries WHERE done_at < $1")
+            .bind(before.timestamp_millis())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}

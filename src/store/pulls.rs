@@ -1,0 +1,59 @@
+//! What was published on each pull request, so that it is edited in place instead of being repeated.
+
+use sqlx::Row;
+
+use super::{Store, StoreError, Tx};
+
+/// What stands on a pull request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// The head the check run is on.
+    pub head: Option<String>,
+    /// The check run.
+    pub check_id: Option<u64>,
+    /// The comment.
+    pub comment_id: Option<u64>,
+    /// A digest of what they say: equal means there is nothing to send.
+    pub digest: Option<String>,
+}
+
+impl Store {
+    /// What was published on a pull request; empty if nothing is known.
+    pub async fn published(&self, repository: &str, number: u64) -> Result<Published, StoreError> {
+        let row = sqlx::query("SELECT head, check_id, comment_id, digest FROM pulls WHERE repository = $1 AND number = $2")
+            .bind(repository)
+            .bind(number.cast_signed())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(Published::default()) };
+        let id = |column: &str| -> Result<Option<u64>, StoreError> {
+            Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned))
+        };
+        Ok(Published {
+            head: row.try_get("head")?,
+            check_id: id("check_id")?,
+            comment_id: id("comment_id")?,
+            digest: row.try_get("digest")?,
+        })
+    }
+}
+
+impl Tx {
+    /// Remembers what was published on a pull request.
+    pub async fn set_published(&mut self, repository: &str, number: u64, what: &Published) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO pulls (repository, number, head, check_id, comment_id, digest) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (repository, number) DO UPDATE SET head = excluded.head, check_id = excluded.check_id, \
+             comment_id = excluded.comment_id, digest = excluded.digest",
+        )
+        .bind(repository)
+        .bind(number.cast_signed())
+        .bind(&what.head)
+        .bind(what.check_id.map(u64::cast_signed))
+        .bind(what.comment_id.map(u64::cast_signed))
+        .bind(&what.digest)
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}

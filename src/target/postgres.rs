@@ -1,0 +1,186 @@
+//! Role membership in PostgreSQL: `GRANT role TO login`, `REVOKE role FROM login`, and the end of running sessions.
+//!
+//! Names cannot be bound as parameters, so the server itself quotes them (`format('%I')`). The login Daypass uses needs the
+//! ADMIN OPTION on the roles it hands out, and to end sessions `pg_signal_backend`; it needs no superuser.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+
+use super::{Observed, Receipt, Target, TargetError};
+use crate::policy::entitlement::{Access, Entitlement};
+use crate::policy::model::TargetKind;
+
+/// A PostgreSQL server.
+pub struct Postgres {
+    pool: PgPool,
+    terminate_sessions: bool,
+}
+
+impl std::fmt::Debug for Postgres {
+    /// Not the pool: its options hold the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Postgres")
+    }
+}
+
+impl Postgres {
+    /// The server at `url` (`postgres://…`). Nothing is connected yet: a server that is down keeps nobody from starting.
+    pub fn new(url: &SecretString, terminate_sessions: bool) -> Result<Self, TargetError> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            // The error would quote the address, and with it the password.
+            .map_err(|_| TargetError::Permanent("its `url` is no postgres:// address".to_owned()))?
+            .application_name("daypass")
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(10))
+            .idle_timeout(Duration::from_secs(60))
+            .connect_lazy_with(options);
+        Ok(Self { pool, terminate_sessions })
+    }
+
+    async fn is_member(&self, role: &str, login: &str) -> Result<bool, TargetError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid \
+             JOIN pg_roles l ON l.oid = m.member WHERE r.rolname = $1 AND l.rolname = $2)",
+        )
+        .bind(role)
+        .bind(login)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failure)
+    }
+
+    async fn exists(&self, role: &str) -> Result<bool, TargetError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)")
+            .bind(role)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failure)
+    }
+
+    /// Runs a statement with two names in it, quoted by the server.
+    async fn run(&self, format: &'static str, role: &str, login: &str) -> Result<(), TargetError> {
+        let sql: String = sqlx::query_scalar("SELECT format($1, $2::text, $3::text)")
+            .bind(format)
+            .bind(role)
+            .bind(login)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failure)?;
+        sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.map_err(failure)?;
+        Ok(())
+    }
+
+    /// Ends the sessions of a login; how many.
+    async fn end_sessions(&self, login: &str) -> Result<i64, TargetError> {
+        sqlx::query_scalar(
+            "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE usename = $1 AND pid <> pg_backend_pid()",
+        )
+        .bind(login)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failure)
+    }
+}
+
+/// A name longer than this is cut by the server, and would then mean another role.
+const LONGEST_NAME: usize = 63;
+
+fn wanted(entitlement: &Entitlement) -> Result<(&str, &str), TargetError> {
+    let Access::Postgres { role, login } = &entitlement.access else {
+        return Err(TargetError::Permanent(format!("{entitlement} is not a role in PostgreSQL")));
+    };
+    for name in [role, login] {
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
+            return Err(TargetError::Permanent(format!("{name:?} cannot be the name of a role: 1 to {LONGEST_NAME} bytes")));
+        }
+    }
+    Ok((role, login))
+}
+
+/// Sorts errors: what may pass by itself, and what somebody has to change. Codes:
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn failure(error: sqlx::Error) -> TargetError {
+    match &error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            let message = format!("{} (SQLSTATE {code})", database.message());
+            match code.get(..2).unwrap_or_default() {
+                // Connection, resources, operator intervention, rollback (deadlock), lock not available.
+                "08" | "53" | "57" | "40" | "55" => TargetError::Temporary(message),
+                "XX" if code == "XX000" && message.contains("concurrently updated") => TargetError::Temporary(message),
+                _ => TargetError::Permanent(message),
+            }
+        }
+        sqlx::Error::Configuration(_) => TargetError::Permanent("its settings cannot be used".to_owned()),
+        sqlx::Error::PoolTimedOut => TargetError::Temporary("no connection within 10 seconds".to_owned()),
+        sqlx::Error::Io(error) => TargetError::Temporary(format!("it cannot be reached: {}", error.kind())),
+        _ => TargetError::Temporary("the connection broke".to_owned()),
+    }
+}
+
+#[async_trait]
+impl Target for Postgres {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Postgres
+    }
+
+    async fn check(&self) -> Result<String, TargetError> {
+        let version: String =
+            sqlx::query_scalar("SHOW server_version").fetch_one(&self.pool).await.map_err(failure)?;
+        Ok(format!("PostgreSQL {version} answers"))
+    }
+
+    async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
+        let (role, login) = wanted(entitlement)?;
+        Ok(if self.is_member(role, login).await? { Observed::Present } else { Observed::Absent })
+    }
+
+    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+        let (role, login) = wanted(entitlement)?;
+        if !self.exists(login).await? {
+            return Err(TargetError::Permanent(format!(
+                "there is no login {login:?}; create it, or correct `people: {{ …: {{ postgres: … }} }}` in the policy"
+            )));
+        }
+        if !self.exists(role).await? {
+            return Err(TargetError::Permanent(format!("there is no role {role:?}; create it, or correct the entitlement")));
+        }
+        self.run("GRANT %I TO %I", role, login).await?;
+        Ok(Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() })
+    }
+
+    async fn revoke(
+        &self,
+        entitlement: &Entitlement,
+        _receipt: Option<&Receipt>,
+        _now: DateTime<Utc>,
+    ) -> Result<Receipt, TargetError> {
+        let (role, login) = wanted(entitlement)?;
+        if self.exists(role).await? && self.exists(login).await? {
+            self.run("REVOKE %I FROM %I", role, login).await?;
+        }
+        // PostgreSQL 16 keeps one membership per grantor: what somebody else gave, only they can take.
+        if self.is_member(role, login).await? {
+            return Err(TargetError::Permanent(format!(
+                "{login} is still a member of role {role}, granted by somebody else; revoke that by hand"
+            )));
+        }
+        let mut summary = format!("{login} is no longer a member of role {role}");
+        if self.terminate_sessions {
+            let ended = self.end_sessions(login).await?;
+            if ended > 0 {
+                summary.push_str(&format!("; {ended} running session{} ended", if ended == 1 { "" } else { "s" }));
+            }
+        }
+        Ok(Receipt { summary, ..Receipt::default() })
+    }
+}
