@@ -1,0 +1,64 @@
+//! `POST /_sandbox/…`: arranging a world over HTTP, which real GitHub does not have. Bodies are JSON.
+//!
+//! - `users {login}` → `{id, token}`; `members {login, owner?}`; `members/remove {login}`; `users/rename {old, new}`
+//! - `teams {slug, parent?}`; `teams/add {slug, login}`; `teams/remove {slug, login}`
+//! - `keys {login, key}`; `clock {advance_seconds}`; `actions {repository, check_run, identifier, login}`: presses a button
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use super::Sandbox;
+use super::route::{Answer, Ctx, Refusal, Reply, not_found, refuse};
+use super::state::Holder;
+
+pub(super) fn route(sandbox: &Arc<Sandbox>, rest: &[&str], body: &Value) -> Answer {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let needed = |name: &str| match text(name) {
+        Some(text) => Ok(text),
+        None => refuse::<String>(422, format!("{name} is missing")),
+    };
+    match rest {
+        ["users"] => {
+            let login = needed("login")?;
+            let id = sandbox.add_user(&login)?;
+            let token = sandbox.user_token(&login)?;
+            return Ok(Reply::Json(201, json!({ "id": id, "token": token.expose_secret() })));
+        }
+        ["users", "rename"] => sandbox.rename_user(&needed("old")?, &needed("new")?)?,
+        ["members"] => {
+            sandbox.add_member(&needed("login")?, body.get("owner").and_then(Value::as_bool).unwrap_or(false))?;
+        }
+        ["members", "remove"] => sandbox.remove_member(&needed("login")?)?,
+        ["teams"] => sandbox.add_team(&needed("slug")?, text("parent").as_deref())?,
+        ["teams", "add"] => sandbox.add_to_team(&needed("slug")?, &needed("login")?)?,
+        ["teams", "remove"] => sandbox.remove_from_team(&needed("slug")?, &needed("login")?)?,
+        ["keys"] => sandbox.add_key(&needed("login")?, &needed("key")?)?,
+        ["clock"] => {
+            let seconds = body.get("advance_seconds").and_then(Value::as_i64).unwrap_or(0);
+            sandbox.clock().advance(TimeDelta::try_seconds(seconds).unwrap_or_default());
+        }
+        ["actions"] => press(sandbox, body)?,
+        _ => return not_found(),
+    }
+    Ok(Reply::Json(200, json!({ "now": super::json::time(sandbox.clock().now()) })))
+}
+
+fn press(sandbox: &Arc<Sandbox>, body: &Value) -> Result<(), Refusal> {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = body.get("check_run").and_then(Value::as_u64).unwrap_or(0);
+    let mut state = sandbox.state();
+    let Some(user) = state.user(&text("login")).map(|user| user.id) else { return not_found() };
+    let mut ctx = Ctx {
+        sandbox,
+        state: &mut state,
+        actor: Holder::User(user),
+        query: Default::default(),
+        body: Value::Null,
+        accept: String::new(),
+    };
+    let more = json!({ "requested_action": { "identifier": text("identifier") } });
+    super::checks::event(&mut ctx, &text("repository"), id, "requested_action", more)
+}
