@@ -1,1 +1,94 @@
 //! One file per command.
+//!
+//! Exit codes: 0 done, 1 the input was judged invalid (findings were printed), 2 usage or configuration error, 3 something could
+//! not be reached.
+
+mod demo;
+mod sandbox;
+mod serve;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Just-in-time access by pull request.
+#[derive(Debug, Parser)]
+#[command(name = "daypass", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
+    Demo(demo::DemoArgs),
+    /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
+    Sandbox(sandbox::SandboxArgs),
+    /// Runs the server: takes webhooks, grants and revokes.
+    Serve(serve::ServeArgs),
+    /// Checks the working tree of a policy repository, offline.
+    Validate(validate::ValidateArgs),
+}
+
+/// A failure with the exit code it means.
+#[derive(Debug, thiserror::Error)]
+#[error("{error:#}")]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// Usage or configuration: exit code 2.
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { code: 2, error: error.into() }
+}
+
+/// Something could not be reached, or broke: exit code 3.
+fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { code: 3, error: error.into() }
+}
+
+/// Runs the command line.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Validate(args) => validate::run(&args),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Sandbox(args) => block_on(sandbox::run(args)),
+        Command::Serve(args) => block_on(serve::run(args)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            anstream::eprintln!("daypass: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(unreachable)?;
+    runtime.block_on(work)
+}
+
+/// Completes when the process is asked to stop: Ctrl-C, or SIGTERM from a service manager.
+async fn asked_to_stop() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! { () = interrupt => {}, () = terminate => {} }
+}

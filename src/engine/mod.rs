@@ -8,6 +8,7 @@
 //! told to stop.
 
 pub mod clock;
+pub mod settings;
 
 
 mod error;

@@ -54,7 +54,7 @@ impl Engine {
         let Some(base) = &step.base else {
             return Ok(Origin::Unverified("there is no policy before it".to_owned()));
         };
-        let loaded = self.snapshot(github, base).await?.policy;
+        let loaded = self.policy_at(github, base).await?;
         let Some(policy) = &loaded.policy else {
             return Ok(Origin::Unverified(format!("the policy at {} was broken when it was merged", base.short())));
         };

@@ -62,7 +62,7 @@ impl Engine {
         pull: PullRequest,
     ) -> Result<(), EngineError> {
         let base = github.head(branch).await?;
-        let loaded = self.snapshot(github, &base).await?.policy;
+        let loaded = self.policy_at(github, &base).await?;
         let Some(policy) = &loaded.policy else {
             let words = words::broken_policy(&loaded.findings);
             let verdict = Some(Verdict::Refused);

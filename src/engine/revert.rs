@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 use super::pull_request::OWN_BRANCH;
 use super::words::Publication;
 use super::{Engine, EngineError, words};
+use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::Verdict;
-use crate::access::facts::{PullRequest, PullState};
+use crate::access::facts::{Change, PullRequest, PullState};
 use crate::access::grant::{Grant, GrantId, GrantRef, State};
 use crate::github::{MergeOutcome, Repository};
 use crate::policy::model::MergeMethod;
@@ -128,7 +129,7 @@ impl Engine {
             None => None,
         };
         let content = match live {
-            Some(row) => Some(github.blob(&row.grant.blob, crate::access::change::GRANT_LIMIT).await?),
+            Some(row) => Some(github.blob(&row.grant.blob, GRANT_LIMIT).await?),
             None => None,
         };
         let title = words::refusal_title(&refusal.path);
@@ -160,7 +161,8 @@ impl Engine {
         Ok(tx.commit().await?)
     }
 
-    /// An open pull request with the proposed change on top of `head`: the one there is, or a new one.
+    /// An open pull request with exactly the proposed change on top of `head`: the one there is, or a new one. What is on the
+    /// branch is compared, not trusted: people with write access can push to it.
     async fn propose(
         &self,
         github: &Repository,
@@ -173,20 +175,43 @@ impl Engine {
             Some(number) => Some(github.pull(number).await?),
             None => github.open_pull_of(&proposal.branch).await?,
         };
+        let change = [(proposal.path.as_str(), proposal.content.as_deref())];
         if let Some(pull) = standing.filter(|pull| pull.state == PullState::Open) {
-            if github.is_ancestor(head, &pull.head).await? {
+            if self.is_exactly(github, head, &pull.head, proposal).await? {
                 return Ok(pull);
             }
-            // The default branch has moved on since: put the change on top of it again, so that it always applies.
-            let commit = github.commit_files(head, &[(proposal.path.as_str(), proposal.content.as_deref())], &proposal.message).await?;
+            let commit = github.commit_files(head, &change, &proposal.message).await?;
             github.update_branch(&proposal.branch, &commit, true).await?;
             return Ok(PullRequest { head: commit, ..pull });
         }
-        let commit = github.commit_files(head, &[(proposal.path.as_str(), proposal.content.as_deref())], &proposal.message).await?;
+        let commit = github.commit_files(head, &change, &proposal.message).await?;
         if !github.create_branch(&proposal.branch, &commit).await? {
             github.update_branch(&proposal.branch, &commit, true).await?;
         }
         Ok(github.create_pull(&proposal.title, &proposal.branch, base, &proposal.body).await?)
+    }
+
+    /// Whether `commit` is on top of `head` and differs from it by nothing but the proposed change.
+    async fn is_exactly(
+        &self,
+        github: &Repository,
+        head: &CommitId,
+        commit: &CommitId,
+        proposal: &Proposal,
+    ) -> Result<bool, EngineError> {
+        if !github.is_ancestor(head, commit).await? {
+            return Ok(false);
+        }
+        let mut before = self.files(github, head).await?;
+        let mut after = self.files(github, commit).await?;
+        before.remove(&proposal.path);
+        let there = after.remove(&proposal.path);
+        let right = match (&proposal.content, there) {
+            (None, there) => there.is_none(),
+            (Some(content), Some(file)) => *content == github.blob(&file.blob, GRANT_LIMIT).await?,
+            (Some(_), None) => false,
+        };
+        Ok(right && before == after)
     }
 
     /// Puts the required check on a pull request of our own.
@@ -265,16 +290,22 @@ impl Engine {
         repository: &RepositoryName,
         pull: &PullRequest,
     ) -> Result<(), EngineError> {
-        let me = self.inner.github.me().await?.login();
-        let foreign = github.pull_commits(pull.number).await?.into_iter().any(|commit| {
-            [commit.author, commit.committer].iter().any(|account| {
-                account.as_ref().is_none_or(|account| !account.bot || account.login.as_str() != me)
-            })
-        });
+        let mut foreign = false;
+        for file in github.pull_files(pull.number).await? {
+            let slug = crate::access::change::slug_of(&file.path);
+            foreign |= match (file.change, slug) {
+                (Change::Removed, _) => !file.path.to_ascii_lowercase().starts_with("grants/"),
+                (_, Ok(slug)) => {
+                    let live = self.inner.store.live_grant(repository, &slug).await?;
+                    live.is_none_or(|row| Some(&row.grant.blob) != file.blob.as_ref())
+                }
+                (_, Err(_)) => true,
+            };
+        }
         if foreign {
             let words = Publication {
                 title: "Somebody pushed to a branch of Daypass".to_owned(),
-                body: "This pull request is opened and merged by Daypass alone. Its branch carries commits of somebody else, so \
+                body: "This pull request is opened and merged by Daypass alone. Its branch changes something else, so \
                        it is refused; Daypass puts the branch right before it merges.\n"
                     .to_owned(),
             };

@@ -1,4 +1,4 @@
-//! The policy repository at one commit: its files and the policy they make.
+//! The policy repository at one commit: its files and the policy they make, each read once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,15 +18,6 @@ const POLICY_LIMIT: u64 = 256 * 1024;
 const POLICIES_KEPT: usize = 16;
 /// How many bytes of blobs are kept. Blobs never change, so they are never read twice while they are kept.
 const BLOB_BYTES_KEPT: usize = 16 << 20;
-
-/// The repository at one commit.
-#[derive(Debug, Clone)]
-pub(super) struct Snapshot {
-    /// Every file, by path.
-    pub files: BTreeMap<String, TreeFile>,
-    /// The policy, or what is wrong with it.
-    pub policy: Arc<Loaded>,
-}
 
 /// Blobs and parsed policies, by what they are made of.
 #[derive(Debug, Default)]
@@ -67,11 +58,10 @@ impl Engine {
         Ok(github.files(commit).await?)
     }
 
-    /// The files at a commit and the policy they make.
-    pub(super) async fn snapshot(&self, github: &Repository, commit: &CommitId) -> Result<Snapshot, EngineError> {
+    /// The policy at a commit, or what is wrong with it.
+    pub(super) async fn policy_at(&self, github: &Repository, commit: &CommitId) -> Result<Arc<Loaded>, EngineError> {
         let files = self.files(github, commit).await?;
-        let policy = self.policy_of(github, &files).await?;
-        Ok(Snapshot { files, policy })
+        self.policy_of(github, &files).await
     }
 
     /// The policy that files make, parsed once per content.

@@ -18,6 +18,7 @@ mod people;
 mod pulls;
 mod route;
 mod smart_http;
+mod starter;
 mod state;
 mod webhooks;
 mod world;
@@ -30,6 +31,7 @@ use secrecy::SecretString;
 
 use crate::engine::clock::Clock;
 
+pub use starter::starter_files;
 pub use state::BranchRule;
 pub use webhooks::{Delivery, WebhookSink};
 

@@ -82,6 +82,7 @@ pub(super) struct Installation {
     pub created_at: DateTime<Utc>,
 }
 
+/// The rule of the default branch.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct BranchRule {
     /// The check run `daypass` of our app must be green (or neutral) before a merge.

@@ -1,1 +1,97 @@
-//! axum: the webhook entrance, health, later API and dashboard.
+//! axum: the webhook entrance and health.
+//!
+//! A webhook is believed only if its signature is right, acknowledged only when it is on disk, and read only afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::engine::Engine;
+use crate::store::Delivery;
+
+/// GitHub caps payloads at 25 MB: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>.
+const LARGEST_PAYLOAD: usize = 25 << 20;
+/// GitHub waits 10 seconds for an answer.
+const TIMEOUT: Duration = Duration::from_secs(9);
+
+#[derive(Clone)]
+struct Entrance {
+    engine: Engine,
+    secrets: Arc<[SecretString]>,
+}
+
+/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed.
+pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
+    let header = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    Router::new()
+        .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(Entrance { engine, secrets: secrets.into() })
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
+        .layer(header("cache-control", "no-store"))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
+        .layer(CatchPanicLayer::new())
+}
+
+/// Takes a webhook: signature over the raw body first, then to disk, then 202.
+async fn webhook(State(entrance): State<Entrance>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if !is_signed(&entrance.secrets, text("x-hub-signature-256"), &body) {
+        return (StatusCode::UNAUTHORIZED, "the signature is missing or wrong\n").into_response();
+    }
+    let valid = |text: &&str| !text.is_empty() && text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let (Some(id), Some(event)) = (text("x-github-delivery").filter(valid), text("x-github-event").filter(valid)) else {
+        return (StatusCode::BAD_REQUEST, "X-GitHub-Delivery or X-GitHub-Event is missing\n").into_response();
+    };
+    let Ok(body) = String::from_utf8(body.to_vec()) else {
+        return (StatusCode::BAD_REQUEST, "the payload is not UTF-8\n").into_response();
+    };
+    let delivery = Delivery { id: id.to_owned(), event: event.to_owned(), body };
+    match entrance.engine.accept(&delivery).await {
+        Ok(true) => (StatusCode::ACCEPTED, "accepted\n").into_response(),
+        Ok(false) => (StatusCode::ACCEPTED, "known already\n").into_response(),
+        Err(error) => {
+            tracing::error!(%error, delivery = %delivery.id, "a webhook could not be stored");
+            let retry = [(header::RETRY_AFTER, "30")];
+            (StatusCode::SERVICE_UNAVAILABLE, retry, "it could not be stored; deliver it again\n").into_response()
+        }
+    }
+}
+
+/// Whether one of the secrets signed the body; compared in constant time.
+/// <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
+fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> bool {
+    let Some(signature) = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(|hex| hex::decode(hex).ok()) else {
+        return false;
+    };
+    secrets.iter().any(|secret| {
+        Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).is_ok_and(|mut mac| {
+            mac.update(body);
+            mac.verify_slice(&signature).is_ok()
+        })
+    })
+}
+
+/// Whether work can be done: the database answers.
+async fn ready(State(entrance): State<Entrance>) -> Response {
+    match entrance.engine.store().ping().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,117 @@
+//! `daypass validate`: what can be said about a policy repository's working tree without asking anybody.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::{Failure, usage};
+use crate::access::change::{GRANT_LIMIT, slug_of};
+use crate::policy::render::{Format, render};
+use crate::policy::{self, Code, Finding, Place, Severity, judge};
+
+/// Arguments of `daypass validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The working tree of the policy repository.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// How findings are printed.
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// Warnings fail too.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
+    let mut findings = Vec::new();
+    let files = read(&args.path, &mut findings).map_err(usage)?;
+    let sources: BTreeMap<String, Vec<u8>> = files.iter().cloned().collect();
+    let policies = sources.iter().filter(|(path, _)| path.starts_with("policies/"));
+    let loaded = policy::load(&policies.map(|(path, bytes)| (path.clone(), bytes.clone())).collect(), None);
+    findings.extend(loaded.findings);
+    let mut grants = 0;
+    for (path, bytes) in sources.iter().filter(|(path, _)| path.starts_with("grants/")) {
+        if matches!(path.as_str(), "grants/.gitkeep" | "grants/README.md") {
+            continue;
+        }
+        grants += 1;
+        match slug_of(path).map(|_| policy::request::read(path, bytes, loaded.policy.as_ref())) {
+            Err(finding) => findings.push(finding),
+            Ok(Err(problems)) => findings.extend(problems),
+            Ok(Ok(request)) => {
+                findings.extend(loaded.policy.iter().flat_map(|policy| judge::judge(&request, policy)));
+            }
+        }
+    }
+    findings.sort();
+    findings.dedup();
+    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    anstream::print!("{}", render(&findings, &sources, args.format, colour));
+    if args.format == Format::Human {
+        let roles = loaded.policy.as_ref().map_or(0, |policy| policy.roles.len());
+        println!("{roles} roles, {grants} grants: {errors} errors, {warnings} warnings.");
+        if grants > 0 {
+            println!("Not known offline, and not judged: who is in which team, and what conditions say about it.");
+        }
+    }
+    let failed = errors > 0 || (args.deny_warnings && warnings > 0);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// The files of a policy repository's working tree, for the sandbox to begin with.
+pub(super) fn working_tree(root: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut findings = Vec::new();
+    let files = read(root, &mut findings)?;
+    match findings.first() {
+        Some(finding) => bail!("{}: {}", finding.file, finding.message),
+        None => Ok(files),
+    }
+}
+
+fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    if !root.join("policies").is_dir() {
+        bail!("{} is no policy repository: it has no folder `policies`", root.display());
+    }
+    let mut files = Vec::new();
+    for part in ["policies", "grants"] {
+        if root.join(part).is_dir() {
+            walk(root, part, &mut files, findings)?;
+        }
+    }
+    Ok(files)
+}
+
+/// Links are not followed: what they point at is not what is committed.
+fn walk(root: &Path, below: &str, files: &mut Vec<(String, Vec<u8>)>, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    let folder = root.join(below);
+    let mut entries: Vec<_> = std::fs::read_dir(&folder)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("{} cannot be read", folder.display()))?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = format!("{below}/{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().with_context(|| format!("{path} cannot be read"))?;
+        let mut refuse = |code: Code, message: String| {
+            let help = code.explanation().to_owned();
+            findings.push(Finding { file: path.clone(), place: Place::default(), severity: Severity::Error, code, message, help });
+        };
+        if kind.is_symlink() {
+            refuse(Code::FileMode, format!("`{path}` is a symbolic link; only plain files are read"));
+        } else if kind.is_dir() {
+            walk(root, &path, files, findings)?;
+        } else if entry.metadata().is_ok_and(|data| below.starts_with("grants") && data.len() > GRANT_LIMIT) {
+            refuse(Code::FileTooLarge, format!("`{path}` is larger than {} KiB", GRANT_LIMIT / 1024));
+        } else {
+            let bytes = std::fs::read(entry.path()).with_context(|| format!("{path} cannot be read"))?;
+            files.push((path, bytes));
+        }
+    }
+    Ok(())
+}
