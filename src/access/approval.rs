@@ -246,12 +246,7 @@ fn discount(review: &Review, ballot: Ballot<'_>) -> Option<Discount> {
 
 /// Goes through the stages in order, handing out the approvals so that as many stages as possible, earlier ones first, are
 /// satisfied by different people.
-fn walk(
-    stages: &[Stage],
-    yes: &[(&Account, &Review)],
-    ballot: Ballot<'_>,
-    scope: Option<&Scope>,
-) -> Vec<StageStatus> {
+fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope: Option<&Scope>) -> Vec<StageStatus> {
     let judged_at = ballot.merged_at.unwrap_or(ballot.now);
     let mut seats = Seating::new(yes.len());
     let mut opened_at = Some(ballot.opened_at);

@@ -204,7 +204,9 @@ mod tests {
             codes(&[file("grants/a.yaml", Change::Added), file(".github/workflows/x.yml", Change::Added)]),
             [Code::OutsideGrants]
         );
-        for path in ["grants/a/b.yaml", "grants/A.yaml", "grants/a.yml", "Grants/a.yaml", "grants/.yaml", "grants/../x.yaml"] {
+        for path in
+            ["grants/a/b.yaml", "grants/A.yaml", "grants/a.yml", "Grants/a.yaml", "grants/.yaml", "grants/../x.yaml"]
+        {
             assert_eq!(codes(&[file(path, Change::Added)]), [Code::GrantPath], "{path}");
         }
     }
@@ -218,10 +220,8 @@ mod tests {
             (FileMode::Executable, 10, Code::FileMode),
             (FileMode::Regular, 10 << 20, Code::FileTooLarge),
         ] {
-            let head = BTreeMap::from([(
-                "grants/a.yaml".to_owned(),
-                TreeFile { mode, blob: blob.clone(), size: Some(size) },
-            )]);
+            let head =
+                BTreeMap::from([("grants/a.yaml".to_owned(), TreeFile { mode, blob: blob.clone(), size: Some(size) })]);
             let (_, findings) = classify(&[file("grants/a.yaml", Change::Added)], &head);
             assert_eq!(findings.first().map(|finding| finding.code), Some(code), "{mode:?}");
         }

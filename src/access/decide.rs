@@ -167,13 +167,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
 }
 
 /// Whether these people may ask for the role at all.
-fn eligibility(
-    request: &Request,
-    role: &Role,
-    author: &Account,
-    subject: &Account,
-    case: Case<'_>,
-) -> Option<Finding> {
+fn eligibility(request: &Request, role: &Role, author: &Account, subject: &Account, case: Case<'_>) -> Option<Finding> {
     let (policy, directory) = (case.policy, case.directory);
     let may_have = |account: &Account| match (&role.break_glass, request.break_glass) {
         (Some(path), true) => includes(&path.requesters, account, policy, directory),
@@ -214,7 +208,8 @@ fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
         match condition.expression.is_true(scope) {
             Ok(true) => {}
             Ok(false) => {
-                let message = condition.message.clone().unwrap_or_else(|| format!("role `{}` requires {source}", role.name));
+                let message =
+                    condition.message.clone().unwrap_or_else(|| format!("role `{}` requires {source}", role.name));
                 let help = format!("Role `{}` demands that this is true: {source}", role.name);
                 findings.push(finding(request, "", Code::ConditionFalse, message, &help));
             }
@@ -242,7 +237,10 @@ fn scope(request: &Request, role: &Role, author: &Account, subject: &Account, ca
             ticket: request.ticket.clone().unwrap_or_default(),
             start: request.start,
             break_glass: request.break_glass,
-            params: judge::params_of(request, role).into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+            params: judge::params_of(request, role)
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), value))
+                .collect(),
         },
         subject: SubjectScope {
             login: subject.login.to_string(),
@@ -339,7 +337,10 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
                 request,
                 "",
                 Code::ConditionFailed,
-                format!("the condition of approval stage `{}` cannot be evaluated, which counts as no: {error}", stage.name),
+                format!(
+                    "the condition of approval stage `{}` cannot be evaluated, which counts as no: {error}",
+                    stage.name
+                ),
                 "A policy owner has to mend the stage's `when`.",
             ));
         }
@@ -434,7 +435,8 @@ pub fn policy_change(case: Case<'_>) -> Result<(ApprovalStatus, Vec<Finding>), F
             place: Place::default(),
             severity: Severity::Error,
             code: Code::PolicyChangeNotAllowed,
-            message: "the policy names no `settings.policy_approval` with a stage, so nobody can approve changes to it".to_owned(),
+            message: "the policy names no `settings.policy_approval` with a stage, so nobody can approve changes to it"
+                .to_owned(),
             help: "An administrator of the repository adds the setting by a direct change.".to_owned(),
         });
     };

@@ -63,7 +63,10 @@ impl Obstacle {
             ),
             Self::Expression(error) => (
                 Code::EntitlementFailed,
-                format!("an entitlement of role `{}` on `{}` cannot be worked out: {error}", role.name, template.target),
+                format!(
+                    "an entitlement of role `{}` on `{}` cannot be worked out: {error}",
+                    role.name, template.target
+                ),
                 "A policy owner has to mend the expression in the role.".to_owned(),
             ),
             Self::Text(problem) => (
@@ -80,7 +83,8 @@ fn access(template: &EntitlementTemplate, scope: &Scope, recipient: Recipient<'_
     match &template.access {
         AccessTemplate::Github { team } => {
             let team = team.render(scope)?;
-            let team = team.parse().map_err(|error: crate::policy::name::NameError| Obstacle::Text(error.to_string()))?;
+            let team =
+                team.parse().map_err(|error: crate::policy::name::NameError| Obstacle::Text(error.to_string()))?;
             Ok(Access::Github { team, user: recipient.subject.id })
         }
         AccessTemplate::Postgres { role } => Ok(Access::Postgres {
@@ -122,7 +126,9 @@ fn usable(template: &Template, scope: &Scope) -> Result<String, Obstacle> {
 fn ssh_principal(name: String) -> Result<String, Obstacle> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':' | '+');
     if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
-        return Err(Obstacle::Text(format!("{name:?} cannot be an SSH principal: use letters, digits and - _ . @ : +")));
+        return Err(Obstacle::Text(format!(
+            "{name:?} cannot be an SSH principal: use letters, digits and - _ . @ : +"
+        )));
     }
     Ok(name)
 }

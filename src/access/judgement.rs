@@ -110,8 +110,7 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
             Err(problems) => findings.extend(problems),
         }
     }
-    let removals =
-        proposal.removed.iter().map(|(slug, grant)| decide::removal(slug, grant.as_ref(), case)).collect();
+    let removals = proposal.removed.iter().map(|(slug, grant)| decide::removal(slug, grant.as_ref(), case)).collect();
     let mut policy_approval = None;
     if proposal.subject == Subject::Policy {
         findings.extend(proposal.policy_findings);

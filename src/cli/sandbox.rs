@@ -64,13 +64,20 @@ pub(super) async fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
         let tokens = sandbox.example(&files).map_err(unreachable)?;
         let people: serde_json::Map<String, serde_json::Value> =
             tokens.iter().map(|(login, token)| (login.clone(), json!(token.expose_secret()))).collect();
-        println!("An embedded GitHub is up at {base_url} (REST: {base_url}/api/v3), with organisation acme and repository acme/access.");
+        println!(
+            "An embedded GitHub is up at {base_url} (REST: {base_url}/api/v3), with organisation acme and repository acme/access."
+        );
         for (login, token) in &people {
             println!("  {login:8} {}", token.as_str().unwrap_or_default());
         }
         println!("Serve it with this daypass.yaml:\n");
         println!("github:");
-        println!("  api_url: {base_url}/api/v3\n  app_id: {}\n  private_key_file: {}\n  webhook_secret_file: {}", app.id, key.display(), secret.display());
+        println!(
+            "  api_url: {base_url}/api/v3\n  app_id: {}\n  private_key_file: {}\n  webhook_secret_file: {}",
+            app.id,
+            key.display(),
+            secret.display()
+        );
         println!("repositories: [acme/access]\nstore: {{ url: 'sqlite://{}' }}", args.dir.join("daypass.db").display());
         println!("targets:\n  github: {{ github: {{}} }}\n");
         if let Some(path) = &args.print_json {

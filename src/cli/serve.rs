@@ -70,7 +70,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
 
 async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {
     let Some(repository) = settings.repositories.first() else {
-        return Err(usage(anyhow::anyhow!("`repositories` names no policy repository; write repositories: [owner/name]")));
+        return Err(usage(anyhow::anyhow!(
+            "`repositories` names no policy repository; write repositories: [owner/name]"
+        )));
     };
     let transport = Transport::http(&settings.github.api_url).map_err(usage)?;
     let private_key = settings.private_key().map_err(usage)?;

@@ -89,7 +89,12 @@ fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String,
 }
 
 /// Links are not followed: what they point at is not what is committed.
-fn walk(root: &Path, below: &str, files: &mut Vec<(String, Vec<u8>)>, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+fn walk(
+    root: &Path,
+    below: &str,
+    files: &mut Vec<(String, Vec<u8>)>,
+    findings: &mut Vec<Finding>,
+) -> anyhow::Result<()> {
     let folder = root.join(below);
     let mut entries: Vec<_> = std::fs::read_dir(&folder)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -100,7 +105,14 @@ fn walk(root: &Path, below: &str, files: &mut Vec<(String, Vec<u8>)>, findings: 
         let kind = entry.file_type().with_context(|| format!("{path} cannot be read"))?;
         let mut refuse = |code: Code, message: String| {
             let help = code.explanation().to_owned();
-            findings.push(Finding { file: path.clone(), place: Place::default(), severity: Severity::Error, code, message, help });
+            findings.push(Finding {
+                file: path.clone(),
+                place: Place::default(),
+                severity: Severity::Error,
+                code,
+                message,
+                help,
+            });
         };
         if kind.is_symlink() {
             refuse(Code::FileMode, format!("`{path}` is a symbolic link; only plain files are read"));

@@ -12,7 +12,6 @@ use crate::github::Repository;
 use crate::policy::name::RepositoryName;
 use crate::policy::{self, Policy};
 
-
 /// A judged pull request with the facts it was judged on.
 pub(super) struct Judged {
     /// The judgement.
@@ -35,13 +34,8 @@ impl Engine {
         let head_files = self.files(github, &pull.head).await?;
         let changed = github.pull_files(pull.number).await?;
         let (subject, findings) = change::classify(&changed, &head_files);
-        let mut proposal = Proposal {
-            subject,
-            findings,
-            requests: Vec::new(),
-            removed: BTreeMap::new(),
-            policy_findings: Vec::new(),
-        };
+        let mut proposal =
+            Proposal { subject, findings, requests: Vec::new(), removed: BTreeMap::new(), policy_findings: Vec::new() };
         match proposal.subject.clone() {
             Subject::Grants(changes) => {
                 for slug in &changes.requested {

@@ -10,7 +10,6 @@
 pub mod clock;
 pub mod settings;
 
-
 mod error;
 mod facts;
 mod grants;
@@ -201,17 +200,17 @@ impl Engine {
     fn jobs_for(&self, delivery: &Delivery) -> Vec<Job> {
         use events::Hint;
         let ours = |repository: &RepositoryName| {
-            self.inner.options.repositories.iter().find(|known| {
-                known.as_str().eq_ignore_ascii_case(repository.as_str())
-            })
+            self.inner
+                .options
+                .repositories
+                .iter()
+                .find(|known| known.as_str().eq_ignore_ascii_case(repository.as_str()))
         };
         let of = |repository: &RepositoryName, job: &dyn Fn(RepositoryName) -> Job| {
             ours(repository).cloned().map(job).into_iter().collect::<Vec<_>>()
         };
         match events::hint(&delivery.event, delivery.body.as_bytes()) {
-            Hint::Pull { repository, number } => {
-                of(&repository, &|name| Job::Pull(name, number))
-            }
+            Hint::Pull { repository, number } => of(&repository, &|name| Job::Pull(name, number)),
             Hint::Repository { repository } => of(&repository, &Job::Sync),
             Hint::Check { repository } => of(&repository, &Job::Sweep),
             Hint::Directory { organisation } => self

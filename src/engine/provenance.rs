@@ -90,7 +90,8 @@ impl Engine {
         let Some(PullRequest { number, author: Some(author), .. }) = &step.pull else {
             return Err("no merged pull request with a living author brought it".to_owned());
         };
-        let decided: Option<&Decision> = judged.judgement.requests.iter().find(|decision| decision.request.slug == *slug);
+        let decided: Option<&Decision> =
+            judged.judgement.requests.iter().find(|decision| decision.request.slug == *slug);
         // What was approved is the head of the pull request. A merge can be made to say something else.
         let approved = judged.head_files.get(&path_of(slug)).map(|file| &file.blob);
         let (Some(decision), true) = (decided, approved == Some(blob)) else {
@@ -99,7 +100,8 @@ impl Engine {
         let Some(subject) = &decision.subject else { return Err("it names nobody".to_owned()) };
         let request = &decision.request;
         let revert_at = Grant::revert_at(decision.window, settings.revert_lead_for(request.duration));
-        let begins = matches!(&judged.facts.pull.state, PullState::Merged { at, .. } if *at < decision.window.starts_at);
+        let begins =
+            matches!(&judged.facts.pull.state, PullState::Merged { at, .. } if *at < decision.window.starts_at);
         Ok(Grant {
             id: GrantId { slug: slug.clone(), pull_request: *number },
             subject: subject.clone(),

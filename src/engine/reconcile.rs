@@ -89,7 +89,8 @@ impl Engine {
             }
             Operation::Share { entitlement, holders, mut joining, leaving } => {
                 let known = held.get(&entitlement).map(|held| held.applied.clone());
-                let state = known.unwrap_or(Applied { progress: Progress::Granted, standing: false, holders: BTreeSet::new() });
+                let state =
+                    known.unwrap_or(Applied { progress: Progress::Granted, standing: false, holders: BTreeSet::new() });
                 let now = self.inner.clock.now();
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
@@ -215,7 +216,14 @@ impl Engine {
             let occasion = if ending { "not-removed" } else { "failing" };
             let body = if ending { words::not_removed(&name, &error) } else { words::failing(&name, &error) };
             let details = serde_json::json!({ "grant": row.grant.id, "entitlement": entitlement, "error": error });
-            let event = Event::new(&row.repository, EventKind::Failed, &row.grant.id, format!("{occasion} {name}"), now, details);
+            let event = Event::new(
+                &row.repository,
+                EventKind::Failed,
+                &row.grant.id,
+                format!("{occasion} {name}"),
+                now,
+                details,
+            );
             tx.record(&event).await?;
             self.say(&mut tx, &row.repository, &row.grant, &format!("{occasion}-{name}"), body, now).await?;
         }
@@ -241,7 +249,8 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         match &row.grant.state {
             State::Active if all_there => {
-                self.say(&mut tx, &row.repository, &row.grant, "applied", words::applied(&row.grant, &receipts), now).await?;
+                self.say(&mut tx, &row.repository, &row.grant, "applied", words::applied(&row.grant, &receipts), now)
+                    .await?;
             }
             State::Ended { at, reason } if all_gone => {
                 let body = words::removed(&row.grant, *at, reason, &kept);

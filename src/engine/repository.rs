@@ -77,7 +77,13 @@ impl Engine {
         // The first commit of the line was read before, holds no grant, or is the root; the root's files came from nowhere.
         let (mut base, mut before) = match (line.next(), parent.is_none() && !reached) {
             (Some((tip, after)), true) => {
-                steps.push(Step { base: None, tip: tip.clone(), pull: None, before: BTreeMap::new(), after: after.clone() });
+                steps.push(Step {
+                    base: None,
+                    tip: tip.clone(),
+                    pull: None,
+                    before: BTreeMap::new(),
+                    after: after.clone(),
+                });
                 (tip, after)
             }
             (Some(first), false) => first,
@@ -157,8 +163,10 @@ impl Engine {
                 }
                 Effect::Refuse(refusal) => {
                     tx.put_refusal(repository, &refusal).await?;
-                    let details = serde_json::json!({ "path": refusal.path, "commit": refusal.commit, "reason": refusal.reason });
-                    let event = Event::new(repository, EventKind::Refused, &refusal.path, &refusal.commit, now, details);
+                    let details =
+                        serde_json::json!({ "path": refusal.path, "commit": refusal.commit, "reason": refusal.reason });
+                    let event =
+                        Event::new(repository, EventKind::Refused, &refusal.path, &refusal.commit, now, details);
                     tx.record(&event).await?;
                     tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
                 }
@@ -185,7 +193,9 @@ impl Engine {
         let mut effects: Vec<Effect> =
             before.keys().filter(|slug| !after.contains_key(*slug)).cloned().map(Effect::Remove).collect();
         let mut origin = None;
-        for (slug, file) in after.iter().filter(|(slug, file)| before.get(*slug).map(|file| &file.blob) != Some(&file.blob)) {
+        for (slug, file) in
+            after.iter().filter(|(slug, file)| before.get(*slug).map(|file| &file.blob) != Some(&file.blob))
+        {
             let live = self.inner.store.live_grant(repository, slug).await?;
             if live.is_some_and(|row| row.grant.blob == file.blob && row.grant.merge_commit != step.tip) {
                 // Back to what was approved, after a refused edit.

@@ -105,7 +105,9 @@ impl Engine {
             self.approve_own(&github, repository, &pull, &Publication { title, body: proposal.body.clone() }).await?;
             match github.merge(pull.number, &pull.head, MergeMethod::Merge).await? {
                 MergeOutcome::Merged(_) => {}
-                MergeOutcome::HeadMoved => return Err(EngineError::NotYet(format!("the head of #{} moved", pull.number))),
+                MergeOutcome::HeadMoved => {
+                    return Err(EngineError::NotYet(format!("the head of #{} moved", pull.number)));
+                }
                 MergeOutcome::Refused(why) => {
                     return Err(EngineError::NotYet(format!("GitHub refuses to merge #{}: {why}", pull.number)));
                 }

@@ -150,10 +150,15 @@ impl Settings {
         Self::parse(&shown, &text, environment)
     }
 
-    fn parse(path: &str, text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+    fn parse(
+        path: &str,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
         let shape = |message: String| SettingsError::Shape { path: path.to_owned(), message };
         let options = serde_yaml::options! { strict_booleans: true, with_snippet: false };
-        let overrides: Vec<(Vec<String>, String)> = environment.filter_map(|(name, value)| Some((key_path(&name)?, value))).collect();
+        let overrides: Vec<(Vec<String>, String)> =
+            environment.filter_map(|(name, value)| Some((key_path(&name)?, value))).collect();
         let located = serde_yaml::from_str_with_options::<Self>(text, options.clone());
         if overrides.is_empty() {
             return located.map_err(|error| shape(error.to_string()));
@@ -175,7 +180,8 @@ impl Settings {
     pub fn webhook_secrets(&self) -> Result<Vec<SecretString>, SettingsError> {
         use secrecy::ExposeSecret;
         let github = &self.github;
-        let text = secret("github.webhook_secret", github.webhook_secret.as_ref(), github.webhook_secret_file.as_deref())?;
+        let text =
+            secret("github.webhook_secret", github.webhook_secret.as_ref(), github.webhook_secret_file.as_deref())?;
         let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
         // Without a secret everybody could sign.
@@ -216,7 +222,11 @@ fn put(value: &mut serde_json::Value, keys: &[String], leaf: serde_json::Value) 
     }
 }
 
-fn secret(key: &'static str, inline: Option<&SecretString>, file: Option<&Path>) -> Result<SecretString, SettingsError> {
+fn secret(
+    key: &'static str,
+    inline: Option<&SecretString>,
+    file: Option<&Path>,
+) -> Result<SecretString, SettingsError> {
     match (inline, file) {
         (Some(secret), None) => Ok(secret.clone()),
         (None, Some(path)) => std::fs::read_to_string(path)
@@ -246,7 +256,9 @@ mod tests {
 
     #[test]
     fn the_environment_is_stronger_than_the_file() {
-        let settings = parse(MINIMAL, &[("DAYPASS_GITHUB__APP_ID", "9"), ("DAYPASS_LISTEN", "0.0.0.0:1"), ("DAYPASS_BIN", "x")]).unwrap();
+        let settings =
+            parse(MINIMAL, &[("DAYPASS_GITHUB__APP_ID", "9"), ("DAYPASS_LISTEN", "0.0.0.0:1"), ("DAYPASS_BIN", "x")])
+                .unwrap();
         assert_eq!((settings.github.app_id, settings.listen.port()), (9, 1));
     }
 

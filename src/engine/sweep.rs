@@ -16,7 +16,9 @@ impl Engine {
         // What does not need GitHub comes first and is durable by itself: expiry must not wait for an outage.
         let live = self.inner.store.live_grants().await?;
         let mut targets = self.inner.store.targets_in_use().await?;
-        targets.extend(live.iter().flat_map(|row| row.grant.entitlements.iter().map(|entitlement| entitlement.target.clone())));
+        targets.extend(
+            live.iter().flat_map(|row| row.grant.entitlements.iter().map(|entitlement| entitlement.target.clone())),
+        );
         let mut tx = self.inner.store.begin().await?;
         for row in live.iter().filter(|row| row.repository == *repository) {
             tx.schedule(&Job::Grant(repository.clone(), row.grant.id.clone()), now).await?;

@@ -92,7 +92,8 @@ fn title(judgement: &Judgement) -> String {
         Some(Verdict::Objected) => "changes requested by an approver".to_owned(),
         Some(Verdict::Waiting) => {
             let stage = judgement.approvals().flat_map(ApprovalStatus::open).next();
-            stage.map_or("waiting for approval".to_owned(), |stage| format!("waiting for approval stage {}", stage.name))
+            stage
+                .map_or("waiting for approval".to_owned(), |stage| format!("waiting for approval stage {}", stage.name))
         }
         Some(Verdict::Approved) | None => "approved".to_owned(),
     };
@@ -105,12 +106,15 @@ fn request_section(decision: &Decision) -> String {
     let mut rows = vec![
         ("Who", code(&who)),
         ("Role", code(request.role.as_str())),
-        ("For", match request.start {
-            Some(start) if decision.window.starts_at == start => {
-                format!("{}, from {} to {}", request.duration, when(start), when(decision.window.ends_at))
-            }
-            _ => format!("{}, from the moment it is merged", request.duration),
-        }),
+        (
+            "For",
+            match request.start {
+                Some(start) if decision.window.starts_at == start => {
+                    format!("{}, from {} to {}", request.duration, when(start), when(decision.window.ends_at))
+                }
+                _ => format!("{}, from the moment it is merged", request.duration),
+            },
+        ),
         ("Why", plain(&request.reason)),
     ];
     if let Some(ticket) = &request.ticket {
@@ -207,9 +211,13 @@ fn stage_line(stage: &StageStatus) -> String {
 fn discounted_line(login: Option<&str>, why: &Discount) -> String {
     let who = login.map_or_else(|| "somebody whose account is gone".to_owned(), code);
     match why {
-        Discount::Stale(_) => format!("The approval of {who} was given before the last push and no longer counts; please review again."),
+        Discount::Stale(_) => {
+            format!("The approval of {who} was given before the last push and no longer counts; please review again.")
+        }
         Discount::Involved(how) => format!("The approval of {who} does not count: {who} {}.", how.as_str()),
-        Discount::NotAnApprover => format!("The approval of {who} does not count: {who} is not an approver of this role."),
+        Discount::NotAnApprover => {
+            format!("The approval of {who} does not count: {who} is not an approver of this role.")
+        }
         Discount::NotAPerson => format!("The approval of {who} does not count: only people approve."),
         Discount::AfterMerge => format!("The approval of {who} does not count: it was given after the merge."),
     }

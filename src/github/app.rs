@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::transport::{Answer, Transport, segment};
 use super::GithubError;
+use super::transport::{Answer, Transport, segment};
 use crate::policy::name::RepositoryName;
 
 /// Tells the time. The client keeps no clock of its own: tokens are judged by the same clock as everything else.
@@ -157,9 +157,14 @@ impl App {
                 found.id
             }
         };
-        let installation = self.inner.installations.lock().await.entry(id).or_insert_with(|| {
-            Arc::new(Installation { id, token: Mutex::default(), answers: Mutex::default() })
-        }).clone();
+        let installation = self
+            .inner
+            .installations
+            .lock()
+            .await
+            .entry(id)
+            .or_insert_with(|| Arc::new(Installation { id, token: Mutex::default(), answers: Mutex::default() }))
+            .clone();
         Ok(Repository { app: self.clone(), installation, name: name.clone() })
     }
 

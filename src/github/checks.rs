@@ -139,8 +139,13 @@ impl Repository {
 }
 
 fn body(check: &CheckRun, batch: usize) -> Value {
-    let annotations: Vec<Value> =
-        check.annotations.iter().skip(batch * ANNOTATIONS_PER_CALL).take(ANNOTATIONS_PER_CALL).map(annotation).collect();
+    let annotations: Vec<Value> = check
+        .annotations
+        .iter()
+        .skip(batch * ANNOTATIONS_PER_CALL)
+        .take(ANNOTATIONS_PER_CALL)
+        .map(annotation)
+        .collect();
     let mut output = json!({ "title": cut(&check.title, 200), "summary": cut(&check.summary, LONGEST_TEXT), "annotations": annotations });
     if let Some(text) = &check.text {
         output["text"] = json!(cut(text, LONGEST_TEXT));
@@ -150,7 +155,8 @@ fn body(check: &CheckRun, batch: usize) -> Value {
         .iter()
         .map(|(label, description, identifier)| json!({ "label": label, "description": description, "identifier": identifier }))
         .collect();
-    let mut body = json!({ "name": check.name, "external_id": check.external_id, "output": output, "actions": actions });
+    let mut body =
+        json!({ "name": check.name, "external_id": check.external_id, "output": output, "actions": actions });
     match check.conclusion {
         // GitHub sets the status to completed by itself.
         Some(conclusion) => body["conclusion"] = json!(conclusion),

@@ -15,7 +15,9 @@ pub enum GithubError {
         what: String,
     },
     /// 401: the credentials are wrong.
-    #[error("GitHub does not accept the app's credentials ({message}); check `github.app_id` and `github.private_key_file`")]
+    #[error(
+        "GitHub does not accept the app's credentials ({message}); check `github.app_id` and `github.private_key_file`"
+    )]
     Unauthorized {
         /// GitHub's words.
         message: String,

@@ -97,7 +97,9 @@ impl Repository {
     pub async fn files(&self, commit: &CommitId) -> Result<BTreeMap<String, TreeFile>, GithubError> {
         let raw: RawTree = self.get(&self.path(&format!("/git/trees/{commit}?recursive=1"))).await?;
         if raw.truncated {
-            return Err(GithubError::Invalid { message: "the repository has too many files to be listed at once".to_owned() });
+            return Err(GithubError::Invalid {
+                message: "the repository has too many files to be listed at once".to_owned(),
+            });
         }
         Ok(raw.tree.into_iter().filter_map(file).collect())
     }

@@ -57,7 +57,8 @@ impl Repository {
     /// Writes a comment; its id.
     pub async fn create_comment(&self, issue: u64, body: &str) -> Result<u64, GithubError> {
         let request = json!({ "body": cut(body, LONGEST_COMMENT) });
-        let made: RawComment = self.change(Method::POST, &self.path(&format!("/issues/{issue}/comments")), &request).await?;
+        let made: RawComment =
+            self.change(Method::POST, &self.path(&format!("/issues/{issue}/comments")), &request).await?;
         Ok(made.id)
     }
 

@@ -199,7 +199,9 @@ impl Repository {
     pub async fn pull_files(&self, number: u64) -> Result<Vec<ChangedFile>, GithubError> {
         let raw: Vec<RawFile> = self.list(&self.path(&format!("/pulls/{number}/files?per_page=100"))).await?;
         if raw.len() >= MOST_FILES {
-            return Err(GithubError::Invalid { message: format!("it changes {MOST_FILES} files or more; GitHub lists no more") });
+            return Err(GithubError::Invalid {
+                message: format!("it changes {MOST_FILES} files or more; GitHub lists no more"),
+            });
         }
         let change = |status: &str| match status {
             "added" | "copied" => Change::Added,
@@ -222,7 +224,9 @@ impl Repository {
     pub async fn pull_commits(&self, number: u64) -> Result<Vec<Commit>, GithubError> {
         let raw: Vec<RawCommit> = self.list(&self.path(&format!("/pulls/{number}/commits?per_page=100"))).await?;
         if raw.len() >= MOST_COMMITS {
-            return Err(GithubError::Invalid { message: format!("it has {MOST_COMMITS} commits or more; GitHub lists no more") });
+            return Err(GithubError::Invalid {
+                message: format!("it has {MOST_COMMITS} commits or more; GitHub lists no more"),
+            });
         }
         Ok(raw.into_iter().map(commit).collect())
     }
@@ -243,7 +247,13 @@ impl Repository {
     }
 
     /// Opens a pull request from a branch of this repository.
-    pub async fn create_pull(&self, title: &str, head: &str, base: &str, body: &str) -> Result<PullRequest, GithubError> {
+    pub async fn create_pull(
+        &self,
+        title: &str,
+        head: &str,
+        base: &str,
+        body: &str,
+    ) -> Result<PullRequest, GithubError> {
         let request = json!({ "title": title, "head": head, "base": base, "body": body });
         Ok(self.change::<_, RawPull>(Method::POST, &self.path("/pulls"), &request).await?.pull())
     }
@@ -255,12 +265,7 @@ impl Repository {
 
     /// Merges a pull request if its head still is `head`.
     /// <https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request>
-    pub async fn merge(
-        &self,
-        number: u64,
-        head: &CommitId,
-        method: MergeMethod,
-    ) -> Result<MergeOutcome, GithubError> {
+    pub async fn merge(&self, number: u64, head: &CommitId, method: MergeMethod) -> Result<MergeOutcome, GithubError> {
         let request = json!({ "sha": head, "merge_method": method });
         let path = self.path(&format!("/pulls/{number}/merge"));
         match self.change::<_, RawMerged>(Method::PUT, &path, &request).await {
@@ -285,12 +290,7 @@ impl Repository {
     }
 
     /// Asks for reviews. GitHub refuses the whole call (422) if one of them cannot be asked.
-    pub async fn request_reviewers(
-        &self,
-        number: u64,
-        users: &[Login],
-        teams: &[TeamSlug],
-    ) -> Result<(), GithubError> {
+    pub async fn request_reviewers(&self, number: u64, users: &[Login], teams: &[TeamSlug]) -> Result<(), GithubError> {
         let request = json!({ "reviewers": users, "team_reviewers": teams });
         self.act(Method::POST, &self.path(&format!("/pulls/{number}/requested_reviewers")), Some(&request)).await
     }
@@ -345,7 +345,8 @@ mod tests {
 
     #[test]
     fn co_authors_are_found_however_they_are_written() {
-        let message = "Ask\n\nCo-authored-by: Dave <7+dave@users.noreply.github.com>\nCO-AUTHORED-BY: Eve <Eve@Example.com>";
+        let message =
+            "Ask\n\nCo-authored-by: Dave <7+dave@users.noreply.github.com>\nCO-AUTHORED-BY: Eve <Eve@Example.com>";
         let found: Vec<String> = message.lines().filter_map(co_author).collect();
         assert_eq!(found, ["7+dave@users.noreply.github.com", "eve@example.com"]);
         assert_eq!(login_of(&found[0]), Some("dave".parse().unwrap()));

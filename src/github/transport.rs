@@ -42,9 +42,7 @@ impl Transport {
         let uri = parse(api_url)?;
         let octocrab = Octocrab::builder()
             .base_uri(uri.clone())
-            .and_then(|builder| {
-                builder.set_connect_timeout(Some(TIMEOUT)).set_read_timeout(Some(TIMEOUT)).build()
-            })
+            .and_then(|builder| builder.set_connect_timeout(Some(TIMEOUT)).set_read_timeout(Some(TIMEOUT)).build())
             .map_err(|error| GithubError::Unavailable { message: error.to_string() })?;
         Ok(Self::new(octocrab, &uri))
     }
@@ -112,7 +110,8 @@ impl Transport {
         if let Some(etag) = etag {
             builder = builder.header(http::header::IF_NONE_MATCH, etag);
         }
-        let request = self.octocrab.build_request(builder, body).map_err(|_| unexpected(format!("no request: {path}")))?;
+        let request =
+            self.octocrab.build_request(builder, body).map_err(|_| unexpected(format!("no request: {path}")))?;
         let exchange = async {
             let response = self.octocrab.send(request).await.map_err(|error| root_cause(&error))?;
             let (parts, body) = response.into_parts();

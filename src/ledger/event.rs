@@ -83,6 +83,12 @@ impl Event {
         at: DateTime<Utc>,
         details: serde_json::Value,
     ) -> Self {
-        Self { id: format!("{repository}/{about}/{kind}/{occasion}"), at, repository: repository.clone(), kind, details }
+        Self {
+            id: format!("{repository}/{about}/{kind}/{occasion}"),
+            at,
+            repository: repository.clone(),
+            kind,
+            details,
+        }
     }
 }

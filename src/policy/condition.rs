@@ -175,9 +175,34 @@ const NAMES: &[(&str, Option<&[&str]>)] = &[
 
 /// Functions of the standard environment and ours. Operators are calls too; their names begin with `_`, `!` or `@`.
 const FUNCTIONS: &[&str] = &[
-    "size", "matches", "contains", "startsWith", "endsWith", "duration", "timestamp", "string", "int", "uint", "double",
-    "bool", "bytes", "type", "dyn", "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear",
-    "getHours", "getMinutes", "getSeconds", "getMilliseconds", "max", "min", "days",
+    "size",
+    "matches",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "duration",
+    "timestamp",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
+    "max",
+    "min",
+    "days",
 ];
 
 impl Expression {
@@ -189,8 +214,12 @@ impl Expression {
                 let first = errors.errors.first();
                 let message = first.map_or("it cannot be read".to_owned(), |error| error.msg.clone());
                 // Positions count from 1; an expression of several lines is placed by its beginning.
-                let offset = first.filter(|error| error.pos.0 <= 1).and_then(|error| usize::try_from(error.pos.1 - 1).ok());
-                ExpressionError { offset, ..ExpressionError::new(Kind::Syntax, format!("not a CEL expression: {}", one_line(&message))) }
+                let offset =
+                    first.filter(|error| error.pos.0 <= 1).and_then(|error| usize::try_from(error.pos.1 - 1).ok());
+                ExpressionError {
+                    offset,
+                    ..ExpressionError::new(Kind::Syntax, format!("not a CEL expression: {}", one_line(&message)))
+                }
             })?;
             let mut check = Check { program: &program, problem: None, bound: Vec::new() };
             check.walk(program.expression(), 0);
@@ -217,14 +246,18 @@ impl Expression {
     pub fn is_true(&self, scope: &Scope) -> Result<bool, ExpressionError> {
         match self.value(scope)? {
             Value::Bool(value) => Ok(value),
-            other => Err(ExpressionError::new(Kind::Value, format!("it gives {:?}, not true or false", other.type_of()))),
+            other => {
+                Err(ExpressionError::new(Kind::Value, format!("it gives {:?}, not true or false", other.type_of())))
+            }
         }
     }
 
     fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
         on_big_stack(|| {
             let context = context(scope).map_err(|error| ExpressionError::new(Kind::Value, error))?;
-            self.program.execute(&context).map_err(|error| ExpressionError::new(Kind::Value, one_line(&error.to_string())))
+            self.program
+                .execute(&context)
+                .map_err(|error| ExpressionError::new(Kind::Value, one_line(&error.to_string())))
         })
     }
 }
@@ -330,7 +363,10 @@ fn text_of(value: &Value) -> Result<String, ExpressionError> {
         Value::Int(number) => Ok(number.to_string()),
         Value::UInt(number) => Ok(number.to_string()),
         Value::Bool(value) => Ok(value.to_string()),
-        other => Err(ExpressionError::new(Kind::Value, format!("it gives {:?}, which cannot be put into a text", other.type_of()))),
+        other => Err(ExpressionError::new(
+            Kind::Value,
+            format!("it gives {:?}, which cannot be put into a text", other.type_of()),
+        )),
     }
 }
 
@@ -388,7 +424,8 @@ impl Check<'_> {
                     && let Some((_, Some(fields))) = NAMES.iter().find(|(known, _)| known == name)
                     && !fields.contains(&select.field.as_str())
                 {
-                    let near = suggest(&select.field, fields.iter().copied()).map(|near| format!("Did you mean `{name}.{near}`?"));
+                    let near = suggest(&select.field, fields.iter().copied())
+                        .map(|near| format!("Did you mean `{name}.{near}`?"));
                     let help = near.unwrap_or_else(|| format!("`{name}` has: {}.", fields.join(", ")));
                     self.fail(node.id, Kind::Name, format!("`{name}` has no field `{}`", select.field), Some(help));
                 }
@@ -397,7 +434,8 @@ impl Check<'_> {
             Expr::Call(call) => {
                 let operator = call.func_name.starts_with(['_', '!', '@', '-']);
                 if !operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
-                    let near = suggest(&call.func_name, FUNCTIONS.iter().copied()).map(|near| format!("Did you mean `{near}`?"));
+                    let near = suggest(&call.func_name, FUNCTIONS.iter().copied())
+                        .map(|near| format!("Did you mean `{near}`?"));
                     self.fail(node.id, Kind::Name, format!("there is no function `{}`", call.func_name), near);
                 }
                 self.literal_regex(node.id, call);
@@ -420,7 +458,9 @@ impl Check<'_> {
             }
             Expr::List(list) => list.elements.iter().for_each(|element| self.walk(element, loops)),
             Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr, loops)),
-            Expr::Struct(made) => self.fail(node.id, Kind::Name, format!("there is no type `{}`", made.type_name), None),
+            Expr::Struct(made) => {
+                self.fail(node.id, Kind::Name, format!("there is no type `{}`", made.type_name), None)
+            }
             Expr::Literal(_) | Expr::Unspecified => {}
         }
     }
@@ -454,7 +494,12 @@ impl Check<'_> {
         if let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.last().map(|arg| &arg.expr) {
             let pattern: &str = pattern.inner();
             if let Err(error) = regex::Regex::new(pattern) {
-                self.fail(at, Kind::Syntax, format!("the pattern cannot be read: {}", one_line(&error.to_string())), None);
+                self.fail(
+                    at,
+                    Kind::Syntax,
+                    format!("the pattern cannot be read: {}", one_line(&error.to_string())),
+                    None,
+                );
             }
         }
     }
@@ -546,30 +591,38 @@ fn context(scope: &Scope) -> Result<Context<'static, 'static>, String> {
         value.map(|value| context.add_variable_from_value(name, value)).map_err(|error| format!("`{name}`: {error}"))
     };
     let request = &scope.request;
-    add("request", cel::to_value(RequestVars {
-        subject: &request.subject,
-        role: &request.role,
-        duration: cel::Duration(request.duration.delta()),
-        reason: &request.reason,
-        ticket: &request.ticket,
-        start: request.start.map(|start| cel::Timestamp(start.fixed_offset())),
-        break_glass: request.break_glass,
-        params: &request.params,
-    }))?;
+    add(
+        "request",
+        cel::to_value(RequestVars {
+            subject: &request.subject,
+            role: &request.role,
+            duration: cel::Duration(request.duration.delta()),
+            reason: &request.reason,
+            ticket: &request.ticket,
+            start: request.start.map(|start| cel::Timestamp(start.fixed_offset())),
+            break_glass: request.break_glass,
+            params: &request.params,
+        }),
+    )?;
     add("params", cel::to_value(&request.params))?;
-    add("subject", cel::to_value(SubjectVars {
-        login: &scope.subject.login,
-        teams: &scope.subject.teams,
-        groups: &scope.subject.groups,
-        person: person(&scope.subject.person),
-    }))?;
+    add(
+        "subject",
+        cel::to_value(SubjectVars {
+            login: &scope.subject.login,
+            teams: &scope.subject.teams,
+            groups: &scope.subject.groups,
+            person: person(&scope.subject.person),
+        }),
+    )?;
     add("person", cel::to_value(person(&scope.subject.person)))?;
     let role = RoleVars { name: &scope.role.name, risk: scope.role.risk, description: &scope.role.description };
     add("role", cel::to_value(role))?;
     add("now", cel::to_value(cel::Timestamp(scope.now.fixed_offset())))?;
     add("pull_request", cel::to_value(&scope.pull_request))?;
     context
-        .add_function("days", |days: i64| Value::Duration(chrono::TimeDelta::try_days(days.clamp(-36_600, 36_600)).unwrap_or_default()))
+        .add_function("days", |days: i64| {
+            Value::Duration(chrono::TimeDelta::try_days(days.clamp(-36_600, 36_600)).unwrap_or_default())
+        })
         .map_err(|error| error.to_string())?;
     Ok(context)
 }

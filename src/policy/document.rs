@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Duration;
 use super::model::{MergeMethod, MergeMode, ParamValue, Requirement, Risk, TargetKind};
 use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
 use super::principal::Principal;
 use super::yaml::At;
-use super::Duration;
 
 /// The sections a policy file may hold.
 pub(crate) const SECTIONS: &[&str] =

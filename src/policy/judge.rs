@@ -41,7 +41,13 @@ pub fn judge(request: &Request, policy: &Policy) -> Vec<Finding> {
             Some(near) => format!("Did you mean `{near}`?"),
             None => format!("The policy has: {}.", list(policy.roles.keys().map(RoleName::as_str))),
         };
-        return vec![finding(request, "role", Code::UnknownRole, format!("role `{}` does not exist", request.role), &help)];
+        return vec![finding(
+            request,
+            "role",
+            Code::UnknownRole,
+            format!("role `{}` does not exist", request.role),
+            &help,
+        )];
     };
     let mut findings = Vec::new();
     let ceiling = match (&role.break_glass, request.break_glass) {
@@ -57,7 +63,13 @@ pub fn judge(request: &Request, policy: &Policy) -> Vec<Finding> {
     if request.duration > ceiling {
         let path = if request.break_glass { " by break-glass" } else { "" };
         let message = format!("`{}` is longer than role `{}` may last{path}: {ceiling}", request.duration, role.name);
-        findings.push(finding(request, "duration", Code::DurationTooLong, message, &format!("Ask for {ceiling} or less.")));
+        findings.push(finding(
+            request,
+            "duration",
+            Code::DurationTooLong,
+            message,
+            &format!("Ask for {ceiling} or less."),
+        ));
     }
     for requirement in &role.requires {
         match requirement {
@@ -99,7 +111,9 @@ fn params(request: &Request, role: &Role, findings: &mut Vec<Finding>) {
             }
         }
     }
-    for (name, spec) in role.params.iter().filter(|(name, spec)| spec.default.is_none() && !request.params.contains_key(*name)) {
+    for (name, spec) in
+        role.params.iter().filter(|(name, spec)| spec.default.is_none() && !request.params.contains_key(*name))
+    {
         let message = format!("role `{}` needs parameter `{name}`", role.name);
         let help = format!("Add `params: {{ {name}: … }}`. {}", spec.description);
         findings.push(finding(request, "", Code::MissingParam, message, help.trim()));

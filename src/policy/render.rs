@@ -51,7 +51,8 @@ fn human(finding: &Finding, sources: &BTreeMap<String, Vec<u8>>, colour: bool) -
     };
     let title = level.primary_title(message.as_str()).id(finding.code.as_str());
     let text = sources.get(&finding.file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let line = text.as_deref().and_then(|text| text.lines().nth(usize::try_from(finding.place.line).ok()?.checked_sub(1)?));
+    let line =
+        text.as_deref().and_then(|text| text.lines().nth(usize::try_from(finding.place.line).ok()?.checked_sub(1)?));
     let shown = line.map(tame);
     let mut report = Vec::new();
     if let Some(shown) = &shown {
@@ -98,7 +99,17 @@ fn github(finding: &Finding) -> String {
 
 /// One line without anything a terminal would obey.
 fn tame(text: &str) -> String {
-    text.chars().map(|c| if c == '\t' { ' ' } else if c.is_control() || super::request::is_deceptive(c) { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() || super::request::is_deceptive(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn tame_lines(text: &str) -> String {

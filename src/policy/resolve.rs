@@ -34,7 +34,13 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
         if !path.ends_with(".yaml") {
             if !path.ends_with(".md") && !path.ends_with(".gitkeep") {
                 let message = format!("`{path}` is not read: policy files end in .yaml");
-                resolver.error(path, Place::default(), Code::WrongExtension, message, "Rename it, or move it elsewhere.");
+                resolver.error(
+                    path,
+                    Place::default(),
+                    Code::WrongExtension,
+                    message,
+                    "Rename it, or move it elsewhere.",
+                );
             }
             continue;
         }
@@ -112,13 +118,22 @@ impl Resolver<'_> {
             match configured.get(&**name) {
                 Some(known) if *known == **kind => {}
                 Some(known) => {
-                    let message = format!("target `{}` is configured on the server as `{known}`, not `{}`", **name, **kind);
-                    self.error(path, kind.place(), Code::TargetNotConfigured, message, Code::TargetNotConfigured.explanation());
+                    let message =
+                        format!("target `{}` is configured on the server as `{known}`, not `{}`", **name, **kind);
+                    self.error(
+                        path,
+                        kind.place(),
+                        Code::TargetNotConfigured,
+                        message,
+                        Code::TargetNotConfigured.explanation(),
+                    );
                 }
                 None => {
                     let message = format!("target `{}` is not configured on the server", **name);
                     let near = suggest(name.as_str(), configured.keys().map(TargetName::as_str));
-                    let help = near.map_or(Code::TargetNotConfigured.explanation().to_owned(), |near| format!("Did you mean `{near}`?"));
+                    let help = near.map_or(Code::TargetNotConfigured.explanation().to_owned(), |near| {
+                        format!("Did you mean `{near}`?")
+                    });
                     self.error(path, name.place(), Code::TargetNotConfigured, message, &help);
                 }
             }
@@ -165,7 +180,8 @@ impl Resolver<'_> {
         self.check_approvals(&policy);
         for (path, test) in &tests {
             if !policy.roles.contains_key(&test.request.role) {
-                let message = format!("the test {:?} asks for role `{}`, which does not exist", test.name, test.request.role);
+                let message =
+                    format!("the test {:?} asks for role `{}`, which does not exist", test.name, test.request.role);
                 self.error(path, Place::default(), Code::UnknownRole, message, "");
             }
         }
@@ -191,9 +207,16 @@ impl Resolver<'_> {
     fn known_approval(&mut self, path: &str, name: &At<ApprovalName>) {
         self.used_approvals.insert((**name).clone());
         if !self.approvals.contains_key(&**name) {
-            let near = suggest(name.as_str(), self.approvals.keys().map(ApprovalName::as_str)).map(|near| format!("Did you mean `{near}`?"));
+            let near = suggest(name.as_str(), self.approvals.keys().map(ApprovalName::as_str))
+                .map(|near| format!("Did you mean `{near}`?"));
             let help = near.unwrap_or_else(|| Code::UnknownApproval.explanation().to_owned());
-            self.error(path, name.place(), Code::UnknownApproval, format!("approval rule `{}` does not exist", **name), &help);
+            self.error(
+                path,
+                name.place(),
+                Code::UnknownApproval,
+                format!("approval rule `{}` does not exist", **name),
+                &help,
+            );
         }
     }
 
@@ -201,9 +224,16 @@ impl Resolver<'_> {
         for principal in principals {
             let Principal::Group(name) = &**principal else { continue };
             if !self.groups.contains_key(name) {
-                let near = suggest(name.as_str(), self.groups.keys().map(GroupName::as_str)).map(|near| format!("Did you mean `{near}`?"));
+                let near = suggest(name.as_str(), self.groups.keys().map(GroupName::as_str))
+                    .map(|near| format!("Did you mean `{near}`?"));
                 let help = near.unwrap_or_else(|| Code::UnknownGroup.explanation().to_owned());
-                self.error(path, principal.place(), Code::UnknownGroup, format!("group `{name}` does not exist"), &help);
+                self.error(
+                    path,
+                    principal.place(),
+                    Code::UnknownGroup,
+                    format!("group `{name}` does not exist"),
+                    &help,
+                );
             }
         }
         principals.iter().map(|principal| (**principal).clone()).collect()
@@ -328,7 +358,10 @@ impl Resolver<'_> {
         let mut max_duration = settings.max_duration;
         if let Some(own) = &document.max_duration {
             if **own > settings.max_duration {
-                let message = format!("`{name}` may last {}, above the ceiling of {} over every role", **own, settings.max_duration);
+                let message = format!(
+                    "`{name}` may last {}, above the ceiling of {} over every role",
+                    **own, settings.max_duration
+                );
                 self.warn(path, own.place(), Code::AboveCeiling, message, Code::AboveCeiling.explanation());
             }
             max_duration = max_duration.min(**own);
@@ -354,8 +387,11 @@ impl Resolver<'_> {
                 conditions.push(Condition { expression, message: condition.message });
             }
         }
-        let entitlements =
-            document.entitlements.into_iter().filter_map(|entitlement| self.entitlement(path, entitlement, &params)).collect();
+        let entitlements = document
+            .entitlements
+            .into_iter()
+            .filter_map(|entitlement| self.entitlement(path, entitlement, &params))
+            .collect();
         Role {
             name,
             description: document.description,
@@ -379,8 +415,15 @@ impl Resolver<'_> {
         let mut max_duration = Duration::hours(1).min(ceiling);
         if let Some(own) = &document.max_duration {
             if **own > ceiling {
-                let message = format!("break-glass of `{role}` may last {}, longer than the role itself ({ceiling})", **own);
-                self.error(path, own.place(), Code::AboveCeiling, message, "An emergency is shorter than the planned use.");
+                let message =
+                    format!("break-glass of `{role}` may last {}, longer than the role itself ({ceiling})", **own);
+                self.error(
+                    path,
+                    own.place(),
+                    Code::AboveCeiling,
+                    message,
+                    "An emergency is shorter than the planned use.",
+                );
             }
             max_duration = **own;
         }
@@ -400,7 +443,13 @@ impl Resolver<'_> {
             (Some(ParamType::Boolean), None) => ParamKind::Boolean,
             _ => {
                 let message = format!("parameter `{}` needs either `type` or a list `one_of`", *name);
-                self.error(path, name.place(), Code::WrongType, message, "Write `{ type: string }` or `{ one_of: [a, b] }`.");
+                self.error(
+                    path,
+                    name.place(),
+                    Code::WrongType,
+                    message,
+                    "Write `{ type: string }` or `{ one_of: [a, b] }`.",
+                );
                 ParamKind::String
             }
         };
@@ -435,7 +484,13 @@ impl Resolver<'_> {
             EntitlementDoc::Ssh(doc) => {
                 if doc.principals.is_empty() {
                     let message = "an SSH entitlement needs at least one principal".to_owned();
-                    self.error(path, doc.target.place(), Code::MissingKey, message, "Name the login on the server, or ${person.ssh}.");
+                    self.error(
+                        path,
+                        doc.target.place(),
+                        Code::MissingKey,
+                        message,
+                        "Name the login on the server, or ${person.ssh}.",
+                    );
                 }
                 let mut sources = Vec::new();
                 for principal in doc.principals {
@@ -456,9 +511,16 @@ impl Resolver<'_> {
                 self.error(path, target.place(), Code::KindMismatch, message, Code::KindMismatch.explanation());
             }
             None => {
-                let near = suggest(target.as_str(), self.targets.keys().map(TargetName::as_str)).map(|near| format!("Did you mean `{near}`?"));
+                let near = suggest(target.as_str(), self.targets.keys().map(TargetName::as_str))
+                    .map(|near| format!("Did you mean `{near}`?"));
                 let help = near.unwrap_or_else(|| Code::UnknownTarget.explanation().to_owned());
-                self.error(path, target.place(), Code::UnknownTarget, format!("target `{}` does not exist", *target), &help);
+                self.error(
+                    path,
+                    target.place(),
+                    Code::UnknownTarget,
+                    format!("target `{}` does not exist", *target),
+                    &help,
+                );
             }
         }
         let place = if place.line == 0 { target.place() } else { place };
@@ -473,9 +535,16 @@ impl Resolver<'_> {
         declared: &BTreeMap<super::name::ParamName, ParamSpec>,
     ) {
         for name in used.iter().filter(|name| !declared.keys().any(|known| known.as_str() == name.as_str())) {
-            let near = suggest(name, declared.keys().map(super::name::ParamName::as_str)).map(|near| format!("Did you mean `{near}`?"));
+            let near = suggest(name, declared.keys().map(super::name::ParamName::as_str))
+                .map(|near| format!("Did you mean `{near}`?"));
             let help = near.unwrap_or_else(|| Code::UnknownParam.explanation().to_owned());
-            self.error(path, source.text_place(), Code::UnknownParam, format!("the role declares no parameter `{name}`"), &help);
+            self.error(
+                path,
+                source.text_place(),
+                Code::UnknownParam,
+                format!("the role declares no parameter `{name}`"),
+                &help,
+            );
         }
     }
 
@@ -501,7 +570,13 @@ impl Resolver<'_> {
                     && stage.escalate.is_none();
                 if only_self {
                     let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
-                    self.error(&role.file.clone(), role.place, Code::OnlySelfApproval, message, Code::OnlySelfApproval.explanation());
+                    self.error(
+                        &role.file.clone(),
+                        role.place,
+                        Code::OnlySelfApproval,
+                        message,
+                        Code::OnlySelfApproval.explanation(),
+                    );
                 }
             }
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Duration;
 use super::model::ParamValue;
 use super::name::{Login, ParamName, RoleName, StageName, TeamSlug};
-use super::Duration;
 
 /// One expectation.
 #[derive(Debug, Clone, Deserialize)]

@@ -102,12 +102,19 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, bytes: &[u8], limit: usize, 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         let message = "the file is empty".to_owned();
-        return Err(refuse(Code::MissingKey, Place::default(), message, "Write the request or the policy into it, or remove it."));
+        return Err(refuse(
+            Code::MissingKey,
+            Place::default(),
+            message,
+            "Write the request or the policy into it, or remove it.",
+        ));
     }
     serde_yaml::from_str_with_options(text, strict()).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map_or_else(Place::default, |at| Place {
-            line: u32::try_from(at.line()).unwrap_or(0).min(u32::try_from(text.lines().count().max(1)).unwrap_or(u32::MAX)),
+            line: u32::try_from(at.line())
+                .unwrap_or(0)
+                .min(u32::try_from(text.lines().count().max(1)).unwrap_or(u32::MAX)),
             column: u32::try_from(at.column()).unwrap_or(0),
             length: 0,
         });
@@ -156,7 +163,11 @@ fn explain(message: &str, keys: &[&str]) -> (Code, String, String) {
         return (Code::Syntax, message, "Write the value out.".to_owned());
     }
     if lower.contains("budget") || lower.contains("recursion") || lower.contains("depth") || lower.contains("limit") {
-        return (Code::Syntax, format!("the file is too deep or too large: {message}"), Code::Syntax.explanation().to_owned());
+        return (
+            Code::Syntax,
+            format!("the file is too deep or too large: {message}"),
+            Code::Syntax.explanation().to_owned(),
+        );
     }
     if lower.contains("invalid type") || lower.contains("expected") || lower.contains("invalid value") {
         return (Code::WrongType, message.to_owned(), Code::WrongType.explanation().to_owned());

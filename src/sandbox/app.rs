@@ -33,13 +33,19 @@ pub(super) fn check_jwt(sandbox: &Sandbox, state: &State, token: &str, now: Date
     }
     let now = now.timestamp();
     if claims.exp <= now {
-        return refuse(401, "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires");
+        return refuse(
+            401,
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+        );
     }
     if claims.exp > now + 600 {
         return refuse(401, "'Expiration time' claim ('exp') is too far in the future");
     }
     if claims.iat > now + 60 {
-        return refuse(401, "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued");
+        return refuse(
+            401,
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+        );
     }
     Ok(Holder::App)
 }
@@ -49,7 +55,10 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, segments: &[&str]) -> Optio
         return Some(match ctx.actor {
             Holder::Installation => {
                 let view = ctx.view();
-                Ok(Reply::Keyed("repositories", ctx.state.repositories.values().map(|repository| view.repository(repository)).collect()))
+                Ok(Reply::Keyed(
+                    "repositories",
+                    ctx.state.repositories.values().map(|repository| view.repository(repository)).collect(),
+                ))
             }
             _ => refuse(403, "Resource not accessible by personal access token"),
         });
@@ -59,14 +68,15 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, segments: &[&str]) -> Optio
     }
     Some(match (method, segments) {
         ("GET", ["app"]) => Ok(Reply::Json(200, ctx.view().app())),
-        ("GET", ["app", "installations"]) => {
-            Ok(Reply::List(ctx.state.installation.iter().map(|installation| ctx.view().installation(installation)).collect()))
-        }
+        ("GET", ["app", "installations"]) => Ok(Reply::List(
+            ctx.state.installation.iter().map(|installation| ctx.view().installation(installation)).collect(),
+        )),
         ("GET", ["app", "installations", id]) if known(ctx, id) => installation(ctx),
         ("POST", ["app", "installations", id, "access_tokens"]) if known(ctx, id) => Ok(mint(ctx)),
-        ("GET", ["app", "hook", "config"]) => {
-            Ok(Reply::Json(200, json!({ "content_type": "json", "insecure_ssl": "0", "secret": "********", "url": ctx.sandbox.outbox.address() })))
-        }
+        ("GET", ["app", "hook", "config"]) => Ok(Reply::Json(
+            200,
+            json!({ "content_type": "json", "insecure_ssl": "0", "secret": "********", "url": ctx.sandbox.outbox.address() }),
+        )),
         ("GET", ["app", "hook", "deliveries"]) => deliveries(ctx),
         ("GET", ["app", "hook", "deliveries", id]) => delivery(ctx, id, true),
         ("POST", ["app", "hook", "deliveries", id, "attempts"]) => redeliver(ctx, id),
@@ -93,7 +103,10 @@ fn mint(ctx: &mut Ctx<'_>) -> Reply {
     let expires_at = now + TimeDelta::hours(1);
     ctx.state.tokens.retain(|_, token| token.expires_at.is_none_or(|expires_at| expires_at > now));
     ctx.state.tokens.insert(token.clone(), Token { holder: Holder::Installation, expires_at: Some(expires_at) });
-    Reply::Json(201, json!({ "token": token, "expires_at": time(expires_at), "permissions": {}, "repository_selection": "all" }))
+    Reply::Json(
+        201,
+        json!({ "token": token, "expires_at": time(expires_at), "permissions": {}, "repository_selection": "all" }),
+    )
 }
 
 fn item(ctx: &Ctx<'_>, record: &DeliveryRecord) -> Value {
@@ -112,14 +125,18 @@ fn item(ctx: &Ctx<'_>, record: &DeliveryRecord) -> Value {
 
 /// Newest first; `cursor` is the id below which the next page begins.
 fn deliveries(ctx: &Ctx<'_>) -> Answer {
-    let below = ctx.query.get("cursor").and_then(|text| text.trim_start_matches('v').parse::<u64>().ok()).unwrap_or(u64::MAX);
+    let below =
+        ctx.query.get("cursor").and_then(|text| text.trim_start_matches('v').parse::<u64>().ok()).unwrap_or(u64::MAX);
     let size = ctx.query.get("per_page").and_then(|text| text.parse().ok()).unwrap_or(30_usize).clamp(1, 100);
-    let shown: Vec<&DeliveryRecord> = ctx.state.deliveries.iter().rev().filter(|record| record.id < below).take(size).collect();
+    let shown: Vec<&DeliveryRecord> =
+        ctx.state.deliveries.iter().rev().filter(|record| record.id < below).take(size).collect();
     Ok(Reply::Json(200, Value::Array(shown.into_iter().map(|record| item(ctx, record)).collect())))
 }
 
 fn delivery(ctx: &Ctx<'_>, id: &str, full: bool) -> Answer {
-    let Some(record) = ctx.state.deliveries.iter().find(|record| record.id.to_string() == id) else { return not_found() };
+    let Some(record) = ctx.state.deliveries.iter().find(|record| record.id.to_string() == id) else {
+        return not_found();
+    };
     let mut value = item(ctx, record);
     if full {
         value["url"] = json!(ctx.sandbox.outbox.address());
@@ -130,7 +147,9 @@ fn delivery(ctx: &Ctx<'_>, id: &str, full: bool) -> Answer {
 }
 
 fn redeliver(ctx: &mut Ctx<'_>, id: &str) -> Answer {
-    let Some(record) = ctx.state.deliveries.iter().find(|record| record.id.to_string() == id).cloned() else { return not_found() };
+    let Some(record) = ctx.state.deliveries.iter().find(|record| record.id.to_string() == id).cloned() else {
+        return not_found();
+    };
     super::webhooks::redeliver(ctx.sandbox, ctx.state, &record);
     Ok(Reply::Json(202, json!({})))
 }

@@ -72,7 +72,8 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, id: u64) -> Answer {
 /// What a call says of a check run, put into it.
 fn apply(ctx: &Ctx<'_>, check: &mut Check) -> Result<(), Refusal> {
     const STATUSES: [&str; 3] = ["queued", "in_progress", "completed"];
-    const CONCLUSIONS: [&str; 7] = ["action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out"];
+    const CONCLUSIONS: [&str; 7] =
+        ["action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out"];
     if let Some(name) = ctx.text("name") {
         check.name = name;
     }
@@ -108,7 +109,13 @@ fn apply(ctx: &Ctx<'_>, check: &mut Check) -> Result<(), Refusal> {
         }
         let new = output.get("annotations").and_then(Value::as_array).cloned().unwrap_or_default();
         if new.len() > ANNOTATIONS {
-            return refuse(422, format!("Invalid request.\n\nNo more than {ANNOTATIONS} items are allowed; {} were supplied.", new.len()));
+            return refuse(
+                422,
+                format!(
+                    "Invalid request.\n\nNo more than {ANNOTATIONS} items are allowed; {} were supplied.",
+                    new.len()
+                ),
+            );
         }
         for annotation in &new {
             let needed = ["path", "start_line", "end_line", "annotation_level", "message"];
@@ -123,8 +130,14 @@ fn apply(ctx: &Ctx<'_>, check: &mut Check) -> Result<(), Refusal> {
         check.annotations.extend(new);
     }
     if let Some(actions) = ctx.body.get("actions").and_then(Value::as_array) {
-        let long = |action: &Value, field: &str, limit: usize| action.get(field).and_then(Value::as_str).is_none_or(|text| text.chars().count() > limit);
-        let bad = |action: &Value| long(action, "label", ACTIONS.1) || long(action, "description", ACTIONS.2) || long(action, "identifier", ACTIONS.3);
+        let long = |action: &Value, field: &str, limit: usize| {
+            action.get(field).and_then(Value::as_str).is_none_or(|text| text.chars().count() > limit)
+        };
+        let bad = |action: &Value| {
+            long(action, "label", ACTIONS.1)
+                || long(action, "description", ACTIONS.2)
+                || long(action, "identifier", ACTIONS.3)
+        };
         if actions.len() > ACTIONS.0 || actions.iter().any(bad) {
             return invalid("CheckRun", "actions", "too many actions, or texts that are too long");
         }
@@ -157,7 +170,8 @@ fn show(ctx: &Ctx<'_>, repository: &str, id: u64, status: u16) -> Answer {
 fn annotations(ctx: &Ctx<'_>, repository: &str, id: u64) -> Answer {
     let Some(check) = ctx.repository(repository)?.checks.get(&id) else { return not_found() };
     let full = |annotation: &Value| {
-        let mut value = json!({ "blob_href": "", "start_column": null, "end_column": null, "title": null, "raw_details": null });
+        let mut value =
+            json!({ "blob_href": "", "start_column": null, "end_column": null, "title": null, "raw_details": null });
         if let (Value::Object(value), Value::Object(annotation)) = (&mut value, annotation.clone()) {
             value.extend(annotation);
         }
@@ -178,7 +192,9 @@ fn of_commit(ctx: &Ctx<'_>, repository: &str, commit: &str) -> Answer {
     let commit = super::contents::resolve(&git, commit).map_or_else(|| commit.to_owned(), |id| id.to_string());
     let name = ctx.query.get("check_name");
     let mut latest = std::collections::BTreeMap::new();
-    for check in known.checks.values().filter(|check| check.head == commit && name.is_none_or(|name| check.name == *name)) {
+    for check in
+        known.checks.values().filter(|check| check.head == commit && name.is_none_or(|name| check.name == *name))
+    {
         latest.insert(check.name.clone(), check);
     }
     Ok(Reply::Keyed("check_runs", latest.into_values().map(|check| ctx.view().check(known, check)).collect()))

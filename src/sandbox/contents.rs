@@ -37,7 +37,9 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
         ("GET", ["git", "trees", id]) => tree(ctx, repository, &git, id),
         ("POST", ["git", "commits"]) => create_commit(ctx, repository, &git),
         ("GET", ["git", "commits", id]) => match git::id(id).and_then(|id| git.commit(id).ok()) {
-            Some(commit) => ctx.repository(repository).map(|known| Reply::Json(200, ctx.view().git_commit(known, &commit))),
+            Some(commit) => {
+                ctx.repository(repository).map(|known| Reply::Json(200, ctx.view().git_commit(known, &commit)))
+            }
             None => not_found(),
         },
         ("GET", ["git", "ref", name @ ..]) => match git.reference(&format!("refs/{}", name.join("/"))) {
@@ -50,7 +52,9 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
         }
         ("POST", ["git", "refs"]) => create_ref(ctx, repository, &git),
         ("PATCH", ["git", "refs", name @ ..]) => update_ref(ctx, repository, &git, &format!("refs/{}", name.join("/"))),
-        ("DELETE", ["git", "refs", name @ ..]) => delete_ref(ctx, repository, &git, &format!("refs/{}", name.join("/"))),
+        ("DELETE", ["git", "refs", name @ ..]) => {
+            delete_ref(ctx, repository, &git, &format!("refs/{}", name.join("/")))
+        }
         ("GET", ["commits"]) => commits(ctx, repository, &git),
         ("GET", ["commits", id]) => commit(ctx, repository, &git, id),
         ("GET", ["compare", range]) => compare(ctx, repository, &git, range),
@@ -68,7 +72,11 @@ pub(super) fn resolve(git: &Git, name: &str) -> Option<ObjectId> {
 
 fn branch(ctx: &Ctx<'_>, repository: &str, name: &str, id: ObjectId) -> Value {
     let name = name.trim_start_matches("refs/heads/");
-    let protected = ctx.state.repositories.get(repository).is_some_and(|known| known.default_branch == name && known.rule.pull_request_required);
+    let protected = ctx
+        .state
+        .repositories
+        .get(repository)
+        .is_some_and(|known| known.default_branch == name && known.rule.pull_request_required);
     json!({ "name": name, "commit": { "sha": id.to_string(), "url": format!("{}/repos/x/{repository}/commits/{id}", ctx.sandbox.api_url()) }, "protected": protected })
 }
 
@@ -88,7 +96,13 @@ fn permission(ctx: &Ctx<'_>, login: &str) -> Answer {
     let Some(user) = ctx.state.user(login) else { return not_found() };
     let owner = ctx.state.organisation.owners.contains(&user.id);
     let member = ctx.state.organisation.members.contains(&user.id);
-    let permission = if owner { "admin" } else if member { "write" } else { "none" };
+    let permission = if owner {
+        "admin"
+    } else if member {
+        "write"
+    } else {
+        "none"
+    };
     Ok(Reply::Json(200, json!({ "permission": permission, "role_name": permission, "user": null })))
 }
 
@@ -112,15 +126,21 @@ fn rules(ctx: &Ctx<'_>, repository: &str, name: &str) -> Answer {
         rules.push(rule);
     };
     if known.default_branch == name && known.rule.pull_request_required {
-        add("pull_request", json!({
-            "dismiss_stale_reviews_on_push": false, "require_code_owner_review": false, "require_last_push_approval": false,
-            "required_approving_review_count": 0, "required_review_thread_resolution": false,
-        }));
+        add(
+            "pull_request",
+            json!({
+                "dismiss_stale_reviews_on_push": false, "require_code_owner_review": false, "require_last_push_approval": false,
+                "required_approving_review_count": 0, "required_review_thread_resolution": false,
+            }),
+        );
     }
     if known.default_branch == name && known.rule.required_check {
-        add("required_status_checks", json!({
-            "required_status_checks": [{ "context": "daypass", "integration_id": ctx.state.app.id }], "strict_required_status_checks_policy": false,
-        }));
+        add(
+            "required_status_checks",
+            json!({
+                "required_status_checks": [{ "context": "daypass", "integration_id": ctx.state.app.id }], "strict_required_status_checks_policy": false,
+            }),
+        );
     }
     Ok(Reply::List(rules))
 }
@@ -136,7 +156,13 @@ pub(super) fn may_push(ctx: &Ctx<'_>, repository: &str, branch: &str) -> Result<
 }
 
 /// Moves a branch and does everything that follows from it: pull requests, webhooks.
-pub(super) fn move_branch(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, branch: &str, to: ObjectId) -> Result<(), Refusal> {
+pub(super) fn move_branch(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    git: &Arc<Git>,
+    branch: &str,
+    to: ObjectId,
+) -> Result<(), Refusal> {
     let name = format!("refs/heads/{branch}");
     let before = git.reference(&name);
     git.set_reference(&name, to)?;
@@ -183,9 +209,13 @@ fn read(ctx: &Ctx<'_>, repository: &str, git: &Git, path: &str) -> Answer {
         Some(name) => name.clone(),
         None => default_branch(ctx, repository)?,
     };
-    let Some(commit) = resolve(git, &branch) else { return refuse(404, format!("No commit found for the ref {branch}")) };
+    let Some(commit) = resolve(git, &branch) else {
+        return refuse(404, format!("No commit found for the ref {branch}"));
+    };
     let entries = git.flatten(git.commit(commit)?.tree, true)?;
-    let size = |entry: &Entry| if entry.kind == EntryKind::Tree { 0 } else { git.blob(entry.id).map(|bytes| bytes.len()).unwrap_or(0) };
+    let size = |entry: &Entry| {
+        if entry.kind == EntryKind::Tree { 0 } else { git.blob(entry.id).map(|bytes| bytes.len()).unwrap_or(0) }
+    };
     match entries.get(path) {
         Some(entry) if entry.kind != EntryKind::Tree => {
             let bytes = git.blob(entry.id)?;
@@ -200,8 +230,10 @@ fn read(ctx: &Ctx<'_>, repository: &str, git: &Git, path: &str) -> Answer {
         None if !path.is_empty() => not_found(),
         _ => {
             let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-            let inside = entries.iter().filter(|(name, _)| name.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')));
-            let items: Vec<Value> = inside.map(|(name, entry)| content(ctx, repository, name, entry, size(entry), &branch)).collect();
+            let inside =
+                entries.iter().filter(|(name, _)| name.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')));
+            let items: Vec<Value> =
+                inside.map(|(name, entry)| content(ctx, repository, name, entry, size(entry), &branch)).collect();
             Ok(Reply::Json(200, Value::Array(items)))
         }
     }
@@ -215,7 +247,9 @@ fn write(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, path: &str, put: b
         None => default_branch(ctx, repository)?,
     };
     may_push(ctx, repository, &branch)?;
-    let Some(parent) = git.reference(&format!("refs/heads/{branch}")) else { return refuse(404, format!("Branch {branch} not found")) };
+    let Some(parent) = git.reference(&format!("refs/heads/{branch}")) else {
+        return refuse(404, format!("Branch {branch} not found"));
+    };
     if path.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git")) {
         return invalid("Commit", "path", "path contains a malformed path component");
     }
@@ -271,10 +305,13 @@ fn create_blob(ctx: &mut Ctx<'_>, repository: &str, git: &Git) -> Answer {
 
 fn blob(ctx: &Ctx<'_>, repository: &str, git: &Git, id: &str) -> Answer {
     let Some(bytes) = git::id(id).and_then(|id| git.blob(id).ok()) else { return not_found() };
-    Ok(Reply::Json(200, json!({
-        "sha": id, "node_id": format!("B_{id}"), "size": bytes.len(), "url": git_url(ctx, repository, &format!("blobs/{id}")),
-        "content": STANDARD.encode(bytes), "encoding": "base64",
-    })))
+    Ok(Reply::Json(
+        200,
+        json!({
+            "sha": id, "node_id": format!("B_{id}"), "size": bytes.len(), "url": git_url(ctx, repository, &format!("blobs/{id}")),
+            "content": STANDARD.encode(bytes), "encoding": "base64",
+        }),
+    ))
 }
 
 fn mode(kind: EntryKind) -> (&'static str, &'static str) {
@@ -300,7 +337,10 @@ fn create_tree(ctx: &mut Ctx<'_>, repository: &str, git: &Git) -> Answer {
     for item in ctx.body.get("tree").and_then(Value::as_array).cloned().unwrap_or_default() {
         let text = |name: &str| item.get(name).and_then(Value::as_str);
         let Some(path) = text("path") else { return refuse(422, "tree.path is missing") };
-        if path.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git")) {
+        if path
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git"))
+        {
             return refuse(422, "tree.path contains a malformed path component");
         }
         let kind = match text("mode") {
@@ -399,14 +439,18 @@ fn reference(ctx: &Ctx<'_>, repository: &str, git: &Git, name: &str, id: ObjectI
 
 fn create_ref(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>) -> Answer {
     let (name, sha) = (ctx.required("ref")?, ctx.required("sha")?);
-    let valid = name.strip_prefix("refs/").is_some_and(|rest| rest.contains('/') && !rest.contains("..") && !rest.ends_with('/'));
+    let valid = name
+        .strip_prefix("refs/")
+        .is_some_and(|rest| rest.contains('/') && !rest.contains("..") && !rest.ends_with('/'));
     if !valid {
         return refuse(422, format!("Reference name must start with 'refs/' and have at least two slashes: {name}"));
     }
     if git.reference(&name).is_some() {
         return refuse(422, "Reference already exists");
     }
-    let Some(id) = git::id(&sha).filter(|id| git.kind(*id).is_some()) else { return refuse(422, "Object does not exist") };
+    let Some(id) = git::id(&sha).filter(|id| git.kind(*id).is_some()) else {
+        return refuse(422, "Object does not exist");
+    };
     match name.strip_prefix("refs/heads/") {
         Some(branch) => {
             may_push(ctx, repository, branch)?;
@@ -421,7 +465,9 @@ fn update_ref(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, name: &str) -
     let sha = ctx.required("sha")?;
     let force = ctx.body.get("force").and_then(Value::as_bool).unwrap_or(false);
     let Some(before) = git.reference(name) else { return refuse(422, "Reference does not exist") };
-    let Some(id) = git::id(&sha).filter(|id| git.kind(*id) == Some(Kind::Commit)) else { return refuse(422, "Object does not exist") };
+    let Some(id) = git::id(&sha).filter(|id| git.kind(*id) == Some(Kind::Commit)) else {
+        return refuse(422, "Object does not exist");
+    };
     if !force && !git.is_ancestor(before, id)? {
         return refuse(422, "Update is not a fast forward");
     }
@@ -460,8 +506,11 @@ fn commits(ctx: &Ctx<'_>, repository: &str, git: &Git) -> Answer {
             None => true,
             Some(path) => {
                 let own = git.files(commit.id)?.get(path).cloned();
-                let parents: Result<Vec<_>, _> =
-                    commit.parents.iter().map(|parent| git.files(*parent).map(|files| files.get(path).cloned())).collect();
+                let parents: Result<Vec<_>, _> = commit
+                    .parents
+                    .iter()
+                    .map(|parent| git.files(*parent).map(|files| files.get(path).cloned()))
+                    .collect();
                 let parents = parents?;
                 if parents.is_empty() { own.is_some() } else { parents.iter().all(|parent| *parent != own) }
             }
@@ -480,8 +529,11 @@ fn commit(ctx: &Ctx<'_>, repository: &str, git: &Git, name: &str) -> Answer {
     let known = ctx.repository(repository)?;
     let mut value = ctx.view().commit(known, &commit);
     let before = commit.parents.first().map(|parent| git.commit(*parent)).transpose()?.map(|parent| parent.tree);
-    let files: Vec<Value> =
-        git.diff(before, commit.tree)?.iter().map(|change| ctx.view().file(known, git, change, &commit.id.to_string())).collect();
+    let files: Vec<Value> = git
+        .diff(before, commit.tree)?
+        .iter()
+        .map(|change| ctx.view().file(known, git, change, &commit.id.to_string()))
+        .collect();
     let sum = |name: &str| files.iter().filter_map(|file| file[name].as_u64()).sum::<u64>();
     value["stats"] = json!({ "additions": sum("additions"), "deletions": sum("deletions"), "total": sum("changes") });
     value["files"] = Value::Array(files);
@@ -506,11 +558,14 @@ fn compare(ctx: &Ctx<'_>, repository: &str, git: &Git, range: &str) -> Answer {
     let files = git.diff(Some(git.commit(meet)?.tree), git.commit(head)?.tree)?;
     let url = format!("{}/repos/{}/{repository}/compare/{range}", ctx.sandbox.api_url(), ctx.state.organisation.login);
     let view = ctx.view();
-    Ok(Reply::Json(200, json!({
-        "url": url, "html_url": url, "permalink_url": url, "diff_url": format!("{url}.diff"), "patch_url": format!("{url}.patch"),
-        "base_commit": view.commit(known, &git.commit(base)?), "merge_base_commit": view.commit(known, &git.commit(meet)?), "status": status,
-        "ahead_by": ahead.len(), "behind_by": behind, "total_commits": ahead.len(),
-        "commits": ahead.iter().map(|commit| view.commit(known, commit)).collect::<Vec<_>>(),
-        "files": files.iter().map(|change| view.file(known, git, change, &head.to_string())).collect::<Vec<_>>(),
-    })))
+    Ok(Reply::Json(
+        200,
+        json!({
+            "url": url, "html_url": url, "permalink_url": url, "diff_url": format!("{url}.diff"), "patch_url": format!("{url}.patch"),
+            "base_commit": view.commit(known, &git.commit(base)?), "merge_base_commit": view.commit(known, &git.commit(meet)?), "status": status,
+            "ahead_by": ahead.len(), "behind_by": behind, "total_commits": ahead.len(),
+            "commits": ahead.iter().map(|commit| view.commit(known, commit)).collect::<Vec<_>>(),
+            "files": files.iter().map(|change| view.file(known, git, change, &head.to_string())).collect::<Vec<_>>(),
+        }),
+    ))
 }

@@ -315,8 +315,9 @@ impl Git {
     pub fn merge_trees(&self, base: ObjectId, ours: ObjectId, theirs: ObjectId) -> Result<Option<ObjectId>> {
         let repo = self.repo();
         let options = repo.tree_merge_options().map_err(failed)?;
-        let mut outcome =
-            repo.merge_trees(base, ours, theirs, gix::merge::blob::builtin_driver::text::Labels::default(), options).map_err(failed)?;
+        let mut outcome = repo
+            .merge_trees(base, ours, theirs, gix::merge::blob::builtin_driver::text::Labels::default(), options)
+            .map_err(failed)?;
         if outcome.has_unresolved_conflicts(gix::merge::tree::TreatAsUnresolved::default()) {
             return Ok(None);
         }
@@ -327,8 +328,11 @@ impl Git {
     pub fn diff(&self, before: Option<ObjectId>, after: ObjectId) -> Result<Vec<FileChange>> {
         let before = before.map(|before| self.flatten(before, false)).transpose()?.unwrap_or_default();
         let after = self.flatten(after, false)?;
-        let mut removed: BTreeMap<String, Entry> =
-            before.iter().filter(|(path, _)| !after.contains_key(*path)).map(|(path, entry)| (path.clone(), entry.clone())).collect();
+        let mut removed: BTreeMap<String, Entry> = before
+            .iter()
+            .filter(|(path, _)| !after.contains_key(*path))
+            .map(|(path, entry)| (path.clone(), entry.clone()))
+            .collect();
         let mut changes = Vec::new();
         for (path, entry) in &after {
             let old = before.get(path);
@@ -337,15 +341,28 @@ impl Git {
             }
             let renamed = match old {
                 Some(_) => None,
-                None => removed.iter().find(|(_, gone)| gone.id == entry.id).map(|(path, gone)| (path.clone(), gone.clone())),
+                None => removed
+                    .iter()
+                    .find(|(_, gone)| gone.id == entry.id)
+                    .map(|(path, gone)| (path.clone(), gone.clone())),
             };
             if let Some((from, _)) = &renamed {
                 removed.remove(from);
             }
             let (previous, gone) = renamed.unzip();
-            changes.push(FileChange { path: path.clone(), previous, before: old.cloned().or(gone), after: Some(entry.clone()) });
+            changes.push(FileChange {
+                path: path.clone(),
+                previous,
+                before: old.cloned().or(gone),
+                after: Some(entry.clone()),
+            });
         }
-        changes.extend(removed.into_iter().map(|(path, entry)| FileChange { path, previous: None, before: Some(entry), after: None }));
+        changes.extend(removed.into_iter().map(|(path, entry)| FileChange {
+            path,
+            previous: None,
+            before: Some(entry),
+            after: None,
+        }));
         changes.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(changes)
     }

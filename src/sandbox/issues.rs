@@ -16,7 +16,8 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
         ("GET", ["issues"]) => {
             let wanted = ctx.query.get("state").map_or("open", String::as_str).to_owned();
             let known = ctx.state.repositories.get(repository)?;
-            let issues = known.issues.values().rev().filter(|issue| wanted == "all" || issue.open == (wanted == "open"));
+            let issues =
+                known.issues.values().rev().filter(|issue| wanted == "all" || issue.open == (wanted == "open"));
             Ok(Reply::List(issues.map(|issue| ctx.view().issue(known, issue)).collect()))
         }
         ("POST", ["issues"]) => create(ctx, repository),
@@ -41,7 +42,9 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
 
 fn bounded(text: Option<String>) -> Result<Option<String>, Refusal> {
     match text {
-        Some(text) if text.chars().count() > LONGEST => invalid("IssueComment", "body", "body is too long (maximum is 65536 characters)"),
+        Some(text) if text.chars().count() > LONGEST => {
+            invalid("IssueComment", "body", "body is too long (maximum is 65536 characters)")
+        }
         text => Ok(text),
     }
 }
@@ -56,7 +59,18 @@ pub(super) fn make(ctx: &mut Ctx<'_>, repository: &str, title: String, body: Opt
     let known = ctx.repository_mut(repository)?;
     known.next_number += 1;
     let number = known.next_number;
-    let issue = Issue { id, number, title, body, author, open: true, labels: BTreeSet::new(), created_at: now, updated_at: now, closed_at: None };
+    let issue = Issue {
+        id,
+        number,
+        title,
+        body,
+        author,
+        open: true,
+        labels: BTreeSet::new(),
+        created_at: now,
+        updated_at: now,
+        closed_at: None,
+    };
     known.issues.insert(number, issue);
     Ok(number)
 }
@@ -77,7 +91,15 @@ fn event(ctx: &mut Ctx<'_>, repository: &str, number: u64, action: &str) -> Resu
     let Some(issue) = known.issues.get(&number) else { return Ok(()) };
     let issue = ctx.view().issue(known, issue);
     let actor = ctx.account();
-    super::webhooks::send(ctx.sandbox, ctx.state, "issues", Some(action), Some(repository), actor, json!({ "issue": issue }));
+    super::webhooks::send(
+        ctx.sandbox,
+        ctx.state,
+        "issues",
+        Some(action),
+        Some(repository),
+        actor,
+        json!({ "issue": issue }),
+    );
     Ok(())
 }
 
@@ -177,7 +199,10 @@ fn delete_comment(ctx: &mut Ctx<'_>, repository: &str, id: u64) -> Answer {
 
 fn names(value: Option<&Value>) -> Vec<String> {
     let items = value.and_then(Value::as_array).cloned().unwrap_or_default();
-    items.iter().filter_map(|item| item.as_str().or_else(|| item.get("name").and_then(Value::as_str)).map(str::to_owned)).collect()
+    items
+        .iter()
+        .filter_map(|item| item.as_str().or_else(|| item.get("name").and_then(Value::as_str)).map(str::to_owned))
+        .collect()
 }
 
 fn create_label(ctx: &mut Ctx<'_>, repository: &str) -> Answer {
@@ -199,7 +224,13 @@ fn labels(ctx: &Ctx<'_>, repository: &str, number: u64) -> Answer {
     }
 }
 
-fn set_labels(ctx: &mut Ctx<'_>, repository: &str, number: u64, labels: &[String], replace: bool) -> Result<(), Refusal> {
+fn set_labels(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    number: u64,
+    labels: &[String],
+    replace: bool,
+) -> Result<(), Refusal> {
     for name in labels {
         let id = ctx.state.id();
         ctx.repository_mut(repository)?.labels.entry(name.clone()).or_insert(id);

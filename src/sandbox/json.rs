@@ -61,11 +61,20 @@ impl View<'_> {
             "avatar_url": self.html(&format!("/avatars/{}", user.id)), "url": api, "html_url": self.html(&format!("/{}", user.login)),
             "type": if user.bot { "Bot" } else { "User" }, "user_view_type": "public",
         });
-        let links = self.links(&api, &[
-            ("events_url", "/events{/privacy}"), ("followers_url", "/followers"), ("following_url", "/following{/other_user}"),
-            ("gists_url", "/gists{/gist_id}"), ("organizations_url", "/orgs"), ("received_events_url", "/received_events"),
-            ("repos_url", "/repos"), ("starred_url", "/starred{/owner}{/repo}"), ("subscriptions_url", "/subscriptions"),
-        ]);
+        let links = self.links(
+            &api,
+            &[
+                ("events_url", "/events{/privacy}"),
+                ("followers_url", "/followers"),
+                ("following_url", "/following{/other_user}"),
+                ("gists_url", "/gists{/gist_id}"),
+                ("organizations_url", "/orgs"),
+                ("received_events_url", "/received_events"),
+                ("repos_url", "/repos"),
+                ("starred_url", "/starred{/owner}{/repo}"),
+                ("subscriptions_url", "/subscriptions"),
+            ],
+        );
         value.as_object_mut().into_iter().for_each(|value| value.extend(links.clone()));
         value
     }
@@ -73,11 +82,14 @@ impl View<'_> {
     /// `public-user`.
     pub fn public_user(&self, id: u64) -> Value {
         let Some(user) = self.state.users.get(&id) else { return Value::Null };
-        with(self.user(id), json!({
-            "name": user.login, "company": null, "blog": "", "location": null, "email": user.email, "hireable": null,
-            "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
-            "created_at": time(user.created_at), "updated_at": time(user.created_at),
-        }))
+        with(
+            self.user(id),
+            json!({
+                "name": user.login, "company": null, "blog": "", "location": null, "email": user.email, "hireable": null,
+                "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
+                "created_at": time(user.created_at), "updated_at": time(user.created_at),
+            }),
+        )
     }
 
     /// The organisation as the owner of things: `simple-user`.
@@ -89,11 +101,20 @@ impl View<'_> {
             "avatar_url": self.html(&format!("/avatars/{}", organisation.id)), "url": api, "site_admin": false,
             "html_url": self.html(&format!("/{}", organisation.login)), "type": "Organization", "user_view_type": "public",
         });
-        let links = self.links(&api, &[
-            ("events_url", "/events{/privacy}"), ("followers_url", "/followers"), ("following_url", "/following{/other_user}"),
-            ("gists_url", "/gists{/gist_id}"), ("organizations_url", "/orgs"), ("received_events_url", "/received_events"),
-            ("repos_url", "/repos"), ("starred_url", "/starred{/owner}{/repo}"), ("subscriptions_url", "/subscriptions"),
-        ]);
+        let links = self.links(
+            &api,
+            &[
+                ("events_url", "/events{/privacy}"),
+                ("followers_url", "/followers"),
+                ("following_url", "/following{/other_user}"),
+                ("gists_url", "/gists{/gist_id}"),
+                ("organizations_url", "/orgs"),
+                ("received_events_url", "/received_events"),
+                ("repos_url", "/repos"),
+                ("starred_url", "/starred{/owner}{/repo}"),
+                ("subscriptions_url", "/subscriptions"),
+            ],
+        );
         value.as_object_mut().into_iter().for_each(|value| value.extend(links.clone()));
         value
     }
@@ -113,17 +134,24 @@ impl View<'_> {
 
     /// `organization-full`.
     pub fn full_organisation(&self) -> Value {
-        with(self.organisation(), json!({
-            "html_url": self.html(&format!("/{}", self.state.organisation.login)), "has_organization_projects": false,
-            "has_repository_projects": false, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
-            "type": "Organization", "created_at": time(self.state.app.created_at), "updated_at": time(self.state.app.created_at),
-            "archived_at": null,
-        }))
+        with(
+            self.organisation(),
+            json!({
+                "html_url": self.html(&format!("/{}", self.state.organisation.login)), "has_organization_projects": false,
+                "has_repository_projects": false, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
+                "type": "Organization", "created_at": time(self.state.app.created_at), "updated_at": time(self.state.app.created_at),
+                "archived_at": null,
+            }),
+        )
     }
 
     /// `team`.
     pub fn team(&self, team: &Team) -> Value {
-        let parent = team.parent.as_ref().and_then(|slug| self.state.teams.get(slug)).map_or(Value::Null, |parent| self.team_simple(parent));
+        let parent = team
+            .parent
+            .as_ref()
+            .and_then(|slug| self.state.teams.get(slug))
+            .map_or(Value::Null, |parent| self.team_simple(parent));
         with(self.team_simple(team), json!({ "parent": parent }))
     }
 
@@ -140,11 +168,14 @@ impl View<'_> {
 
     /// `team-full`.
     pub fn full_team(&self, team: &Team) -> Value {
-        with(self.team(team), json!({
-            "created_at": time(team.created_at), "updated_at": time(team.created_at), "repos_count": 0,
-            "members_count": self.state.team_members(&team.slug).len(),
-            "organization": with(self.full_organisation(), json!({})),
-        }))
+        with(
+            self.team(team),
+            json!({
+                "created_at": time(team.created_at), "updated_at": time(team.created_at), "repos_count": 0,
+                "members_count": self.state.team_members(&team.slug).len(),
+                "organization": with(self.full_organisation(), json!({})),
+            }),
+        )
     }
 
     /// `repository`, with the few fields that only the full form has.
@@ -156,42 +187,74 @@ impl View<'_> {
             "id": repository.id, "node_id": node("R", repository.id), "name": repository.name, "full_name": full, "private": true,
             "owner": self.owner(), "html_url": self.html(&format!("/{full}")), "description": null, "fork": false, "url": api,
         });
-        value = with(value, json!({
-            "git_url": format!("git://{full}.git"), "ssh_url": format!("git@localhost:{full}.git"),
-            "clone_url": self.html(&format!("/{full}.git")), "svn_url": self.html(&format!("/{full}")), "homepage": null,
-            "size": 1, "stargazers_count": 0, "watchers_count": 0, "language": null, "has_issues": true, "has_projects": false,
-            "has_downloads": false, "has_wiki": false, "has_pages": false, "has_discussions": false, "forks_count": 0,
-            "mirror_url": null, "archived": false, "disabled": false, "open_issues_count": open, "license": null,
-            "allow_forking": false, "is_template": false, "web_commit_signoff_required": false, "topics": [],
-            "visibility": "private", "forks": 0, "open_issues": open, "watchers": 0, "default_branch": repository.default_branch,
-            "created_at": time(repository.created_at), "updated_at": time(repository.created_at), "pushed_at": time(repository.created_at),
-        }));
-        let links = self.links(&api, &[
-            ("archive_url", "/{archive_format}{/ref}"), ("assignees_url", "/assignees{/user}"), ("blobs_url", "/git/blobs{/sha}"),
-            ("branches_url", "/branches{/branch}"), ("collaborators_url", "/collaborators{/collaborator}"),
-            ("comments_url", "/comments{/number}"), ("commits_url", "/commits{/sha}"), ("compare_url", "/compare/{base}...{head}"),
-            ("contents_url", "/contents/{+path}"), ("contributors_url", "/contributors"), ("deployments_url", "/deployments"),
-            ("downloads_url", "/downloads"), ("events_url", "/events"), ("forks_url", "/forks"),
-            ("git_commits_url", "/git/commits{/sha}"), ("git_refs_url", "/git/refs{/sha}"), ("git_tags_url", "/git/tags{/sha}"),
-            ("hooks_url", "/hooks"), ("issue_comment_url", "/issues/comments{/number}"), ("issue_events_url", "/issues/events{/number}"),
-            ("issues_url", "/issues{/number}"), ("keys_url", "/keys{/key_id}"), ("labels_url", "/labels{/name}"),
-            ("languages_url", "/languages"), ("merges_url", "/merges"), ("milestones_url", "/milestones{/number}"),
-            ("notifications_url", "/notifications{?since,all,participating}"), ("pulls_url", "/pulls{/number}"),
-            ("releases_url", "/releases{/id}"), ("stargazers_url", "/stargazers"), ("statuses_url", "/statuses/{sha}"),
-            ("subscribers_url", "/subscribers"), ("subscription_url", "/subscription"), ("tags_url", "/tags"),
-            ("teams_url", "/teams"), ("trees_url", "/git/trees{/sha}"),
-        ]);
+        value = with(
+            value,
+            json!({
+                "git_url": format!("git://{full}.git"), "ssh_url": format!("git@localhost:{full}.git"),
+                "clone_url": self.html(&format!("/{full}.git")), "svn_url": self.html(&format!("/{full}")), "homepage": null,
+                "size": 1, "stargazers_count": 0, "watchers_count": 0, "language": null, "has_issues": true, "has_projects": false,
+                "has_downloads": false, "has_wiki": false, "has_pages": false, "has_discussions": false, "forks_count": 0,
+                "mirror_url": null, "archived": false, "disabled": false, "open_issues_count": open, "license": null,
+                "allow_forking": false, "is_template": false, "web_commit_signoff_required": false, "topics": [],
+                "visibility": "private", "forks": 0, "open_issues": open, "watchers": 0, "default_branch": repository.default_branch,
+                "created_at": time(repository.created_at), "updated_at": time(repository.created_at), "pushed_at": time(repository.created_at),
+            }),
+        );
+        let links = self.links(
+            &api,
+            &[
+                ("archive_url", "/{archive_format}{/ref}"),
+                ("assignees_url", "/assignees{/user}"),
+                ("blobs_url", "/git/blobs{/sha}"),
+                ("branches_url", "/branches{/branch}"),
+                ("collaborators_url", "/collaborators{/collaborator}"),
+                ("comments_url", "/comments{/number}"),
+                ("commits_url", "/commits{/sha}"),
+                ("compare_url", "/compare/{base}...{head}"),
+                ("contents_url", "/contents/{+path}"),
+                ("contributors_url", "/contributors"),
+                ("deployments_url", "/deployments"),
+                ("downloads_url", "/downloads"),
+                ("events_url", "/events"),
+                ("forks_url", "/forks"),
+                ("git_commits_url", "/git/commits{/sha}"),
+                ("git_refs_url", "/git/refs{/sha}"),
+                ("git_tags_url", "/git/tags{/sha}"),
+                ("hooks_url", "/hooks"),
+                ("issue_comment_url", "/issues/comments{/number}"),
+                ("issue_events_url", "/issues/events{/number}"),
+                ("issues_url", "/issues{/number}"),
+                ("keys_url", "/keys{/key_id}"),
+                ("labels_url", "/labels{/name}"),
+                ("languages_url", "/languages"),
+                ("merges_url", "/merges"),
+                ("milestones_url", "/milestones{/number}"),
+                ("notifications_url", "/notifications{?since,all,participating}"),
+                ("pulls_url", "/pulls{/number}"),
+                ("releases_url", "/releases{/id}"),
+                ("stargazers_url", "/stargazers"),
+                ("statuses_url", "/statuses/{sha}"),
+                ("subscribers_url", "/subscribers"),
+                ("subscription_url", "/subscription"),
+                ("tags_url", "/tags"),
+                ("teams_url", "/teams"),
+                ("trees_url", "/git/trees{/sha}"),
+            ],
+        );
         value.as_object_mut().into_iter().for_each(|value| value.extend(links.clone()));
         value
     }
 
     /// `full-repository`.
     pub fn full_repository(&self, repository: &Repository) -> Value {
-        with(self.repository(repository), json!({
-            "network_count": 0, "subscribers_count": 0, "allow_merge_commit": true, "allow_squash_merge": true,
-            "allow_rebase_merge": true, "allow_auto_merge": false, "delete_branch_on_merge": false,
-            "organization": self.owner(), "permissions": { "admin": false, "push": true, "pull": true },
-        }))
+        with(
+            self.repository(repository),
+            json!({
+                "network_count": 0, "subscribers_count": 0, "allow_merge_commit": true, "allow_squash_merge": true,
+                "allow_rebase_merge": true, "allow_auto_merge": false, "delete_branch_on_merge": false,
+                "organization": self.owner(), "permissions": { "admin": false, "push": true, "pull": true },
+            }),
+        )
     }
 
     fn repository_path(&self, repository: &Repository) -> String {
@@ -334,7 +397,11 @@ impl View<'_> {
     pub fn file(&self, repository: &Repository, git: &Git, change: &FileChange, head: &str) -> Value {
         let (api, page) = (self.repository_path(repository), self.repository_page(repository));
         let read = |entry: &Option<git::Entry>| {
-            entry.as_ref().and_then(|entry| git.blob(entry.id).ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+            entry
+                .as_ref()
+                .and_then(|entry| git.blob(entry.id).ok())
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .unwrap_or_default()
         };
         let (before, after) = (read(&change.before), read(&change.after));
         let diff = similar::TextDiff::from_lines(&before, &after);
@@ -369,10 +436,12 @@ impl View<'_> {
         let (url, issue_url) = (format!("{api}/pulls/{}", pull.number), format!("{api}/issues/{}", pull.number));
         let html = format!("{page}/pull/{}", pull.number);
         let statuses = format!("{api}/statuses/{}", pull.head);
-        let side = |branch: &str, sha: &str| json!({
-            "label": format!("{}:{branch}", self.state.organisation.login), "ref": branch, "sha": sha, "user": self.owner(),
-            "repo": self.repository(repository),
-        });
+        let side = |branch: &str, sha: &str| {
+            json!({
+                "label": format!("{}:{branch}", self.state.organisation.login), "ref": branch, "sha": sha, "user": self.owner(),
+                "repo": self.repository(repository),
+            })
+        };
         let link = |href: &str| json!({ "href": href });
         json!({
             "id": pull.id, "node_id": node("PR", pull.id), "url": url, "html_url": html, "diff_url": format!("{html}.diff"),
@@ -416,12 +485,15 @@ impl View<'_> {
             },
         };
         let comments = repository.comments.values().filter(|comment| comment.issue == pull.number).count();
-        with(self.pull(repository, pull), json!({
-            "merged": pull.merged.is_some(), "mergeable": (open && pull.merged.is_none()).then_some(facts.mergeable), "rebaseable": facts.mergeable,
-            "mergeable_state": state, "merged_by": pull.merged.as_ref().map_or(Value::Null, |merged| self.user(merged.by)),
-            "comments": comments, "review_comments": 0, "maintainer_can_modify": false, "commits": facts.commits.len(),
-            "additions": additions, "deletions": deletions, "changed_files": facts.files.len(),
-        }))
+        with(
+            self.pull(repository, pull),
+            json!({
+                "merged": pull.merged.is_some(), "mergeable": (open && pull.merged.is_none()).then_some(facts.mergeable), "rebaseable": facts.mergeable,
+                "mergeable_state": state, "merged_by": pull.merged.as_ref().map_or(Value::Null, |merged| self.user(merged.by)),
+                "comments": comments, "review_comments": 0, "maintainer_can_modify": false, "commits": facts.commits.len(),
+                "additions": additions, "deletions": deletions, "changed_files": facts.files.len(),
+            }),
+        )
     }
 
     /// `pull-request-review`.
@@ -464,7 +536,17 @@ impl View<'_> {
 
 /// The webhook events the app asks for.
 pub(super) const EVENTS: &[&str] = &[
-    "check_run", "issue_comment", "issues", "member", "membership", "organization", "pull_request", "pull_request_review", "push", "repository", "team",
+    "check_run",
+    "issue_comment",
+    "issues",
+    "member",
+    "membership",
+    "organization",
+    "pull_request",
+    "pull_request_review",
+    "push",
+    "repository",
+    "team",
 ];
 
 fn permissions() -> Value {

@@ -33,7 +33,7 @@ use crate::engine::clock::Clock;
 
 pub use starter::starter_files;
 pub use state::BranchRule;
-pub use webhooks::{Delivery, WebhookSink};
+pub use webhooks::{Delivery, WebhookSink, sign};
 
 /// The address GitHub commits with.
 pub(super) const WEB_FLOW_EMAIL: &str = "noreply@github.com";

@@ -82,10 +82,13 @@ fn in_organisation(ctx: &mut Ctx<'_>, method: &str, rest: &[&str]) -> Option<Ans
                 let organisation = ctx.view().organisation();
                 let role = if ctx.state.organisation.owners.contains(&id) { "admin" } else { "member" };
                 let url = organisation["url"].as_str().unwrap_or_default().to_owned();
-                Ok(Reply::Json(200, json!({
-                    "url": format!("{url}/memberships/{login}"), "state": "active", "role": role, "organization_url": url,
-                    "organization": organisation, "user": ctx.view().user(id),
-                })))
+                Ok(Reply::Json(
+                    200,
+                    json!({
+                        "url": format!("{url}/memberships/{login}"), "state": "active", "role": role, "organization_url": url,
+                        "organization": organisation, "user": ctx.view().user(id),
+                    }),
+                ))
             }
             _ => not_found(),
         },
@@ -112,7 +115,14 @@ fn create_team(ctx: &mut Ctx<'_>) -> Answer {
     let parent = ctx.body.get("parent_team_id").and_then(serde_json::Value::as_u64);
     let parent = ctx.state.teams.values().find(|team| Some(team.id) == parent).map(|team| team.slug.clone());
     let (id, now) = (ctx.state.id(), ctx.now());
-    let team = Team { id, slug: slug.clone(), parent, members: Default::default(), invited: Default::default(), created_at: now };
+    let team = Team {
+        id,
+        slug: slug.clone(),
+        parent,
+        members: Default::default(),
+        invited: Default::default(),
+        created_at: now,
+    };
     ctx.state.teams.insert(slug, team.clone());
     Ok(Reply::Json(201, ctx.view().full_team(&team)))
 }
@@ -131,7 +141,9 @@ fn in_team(ctx: &mut Ctx<'_>, method: &str, slug: &str, rest: &[&str]) -> Option
             None => not_found(),
         },
         ("PUT", ["memberships", login]) => match ctx.state.user(login).map(|user| user.id) {
-            _ if !may_manage(ctx) => refuse(403, "You must be an organization owner or team maintainer to add a team membership."),
+            _ if !may_manage(ctx) => {
+                refuse(403, "You must be an organization owner or team maintainer to add a team membership.")
+            }
             Some(id) => {
                 let member = ctx.state.organisation.members.contains(&id);
                 let team = ctx.state.teams.get_mut(slug)?;
@@ -145,7 +157,9 @@ fn in_team(ctx: &mut Ctx<'_>, method: &str, slug: &str, rest: &[&str]) -> Option
             None => not_found(),
         },
         ("DELETE", ["memberships", login]) => match ctx.state.user(login).map(|user| user.id) {
-            _ if !may_manage(ctx) => refuse(403, "You must be an organization owner or team maintainer to remove a team membership."),
+            _ if !may_manage(ctx) => {
+                refuse(403, "You must be an organization owner or team maintainer to remove a team membership.")
+            }
             Some(id) => {
                 let team = ctx.state.teams.get_mut(slug)?;
                 let (was, invited) = (team.members.remove(&id), team.invited.remove(&id));

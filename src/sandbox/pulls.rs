@@ -39,7 +39,9 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
         ("GET", ["pulls", id, "reviews"]) => reviews(ctx, repository, number(id)?),
         ("POST", ["pulls", id, "reviews"]) => review(ctx, repository, &git, number(id)?),
         ("GET", ["pulls", id, "reviews", review]) => one_review(ctx, repository, number(id)?, number(review)?, 200),
-        ("PUT", ["pulls", id, "reviews", review, "dismissals"]) => dismiss(ctx, repository, number(id)?, number(review)?),
+        ("PUT", ["pulls", id, "reviews", review, "dismissals"]) => {
+            dismiss(ctx, repository, number(id)?, number(review)?)
+        }
         ("GET", ["pulls", id, "comments"]) => with_facts(ctx, repository, &git, number(id)?, |_, _, _, _| Vec::new()),
         ("GET", ["commits", commit, "pulls"]) => of_commit(ctx, repository, &git, commit),
         _ => return None,
@@ -85,7 +87,8 @@ pub(super) fn blocked(state: &State, repository: &Repository, pull: &Pull) -> Op
         return None;
     }
     let _ = state;
-    let latest = repository.checks.values().filter(|check| check.head == pull.head && check.name == "daypass").next_back();
+    let latest =
+        repository.checks.values().filter(|check| check.head == pull.head && check.name == "daypass").next_back();
     match latest {
         None => Some("Required status check \"daypass\" is expected.".to_owned()),
         Some(check) => match check.conclusion.as_deref() {
@@ -135,7 +138,9 @@ fn create(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>) -> Answer {
     };
     let known = ctx.repository(repository)?;
     let standing = known.pulls.values().any(|pull| {
-        pull.head_branch == branch && pull.base_branch == base && known.issues.get(&pull.number).is_some_and(|issue| issue.open)
+        pull.head_branch == branch
+            && pull.base_branch == base
+            && known.issues.get(&pull.number).is_some_and(|issue| issue.open)
     });
     if standing {
         return invalid("PullRequest", "head", &format!("A pull request already exists for {head}."));
@@ -165,7 +170,14 @@ fn create(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>) -> Answer {
     show(ctx, repository, git, number, 201)
 }
 
-fn event(ctx: &mut Ctx<'_>, repository: &str, git: &Git, number: u64, action: &str, more: Value) -> Result<(), Refusal> {
+fn event(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    git: &Git,
+    number: u64,
+    action: &str,
+    more: Value,
+) -> Result<(), Refusal> {
     let known = ctx.repository(repository)?;
     let Some(pull) = known.pulls.get(&number) else { return Ok(()) };
     let mut payload = json!({ "number": number, "pull_request": ctx.view().full_pull(known, git, pull) });
@@ -186,9 +198,12 @@ fn show(ctx: &Ctx<'_>, repository: &str, git: &Git, number: u64, status: u16) ->
 }
 
 fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> Answer {
-    let (title, body, state, base, now) = (ctx.text("title"), ctx.text("body"), ctx.text("state"), ctx.text("base"), ctx.now());
+    let (title, body, state, base, now) =
+        (ctx.text("title"), ctx.text("body"), ctx.text("state"), ctx.text("base"), ctx.now());
     let known = ctx.repository_mut(repository)?;
-    let (Some(pull), Some(issue)) = (known.pulls.get_mut(&number), known.issues.get_mut(&number)) else { return not_found() };
+    let (Some(pull), Some(issue)) = (known.pulls.get_mut(&number), known.issues.get_mut(&number)) else {
+        return not_found();
+    };
     let edited = title.is_some() || body.is_some() || base.is_some();
     issue.title = title.unwrap_or(std::mem::take(&mut issue.title));
     issue.body = body.or(issue.body.take());
@@ -200,7 +215,10 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> A
         (pull.base_branch, pull.base) = (base, tip.to_string());
     }
     let open = state.map_or(issue.open, |state| state == "open");
-    if open && !issue.open && (pull.merged.is_some() || git.reference(&format!("refs/heads/{}", pull.head_branch)).is_none()) {
+    if open
+        && !issue.open
+        && (pull.merged.is_some() || git.reference(&format!("refs/heads/{}", pull.head_branch)).is_none())
+    {
         return invalid("PullRequest", "state", "state cannot be changed. The pull request cannot be reopened.");
     }
     let changed = open != issue.open;
@@ -235,13 +253,23 @@ fn request(ctx: &mut Ctx<'_>, repository: &str, git: &Git, number: u64) -> Answe
     let Some(author) = known.issues.get(&number).map(|issue| issue.author) else { return not_found() };
     for login in &logins {
         match ctx.state.user(login).filter(|user| ctx.state.organisation.members.contains(&user.id)) {
-            Some(user) if user.id == author => return refuse(422, "Review cannot be requested from pull request author."),
+            Some(user) if user.id == author => {
+                return refuse(422, "Review cannot be requested from pull request author.");
+            }
             Some(user) => users.push(user.id),
-            None => return refuse(422, "Reviews may only be requested from collaborators. One or more of the users or teams you specified is not a collaborator of the repository."),
+            None => {
+                return refuse(
+                    422,
+                    "Reviews may only be requested from collaborators. One or more of the users or teams you specified is not a collaborator of the repository.",
+                );
+            }
         }
     }
     if slugs.iter().any(|slug| !ctx.state.teams.contains_key(slug)) {
-        return refuse(422, "Reviews may only be requested from collaborators. One or more of the teams you specified is not a collaborator of the repository.");
+        return refuse(
+            422,
+            "Reviews may only be requested from collaborators. One or more of the teams you specified is not a collaborator of the repository.",
+        );
     }
     let Some(pull) = ctx.repository_mut(repository)?.pulls.get_mut(&number) else { return not_found() };
     pull.requested.extend(&users);
@@ -270,7 +298,9 @@ fn unrequest(ctx: &mut Ctx<'_>, repository: &str, git: &Git, number: u64) -> Ans
 fn reviews(ctx: &Ctx<'_>, repository: &str, number: u64) -> Answer {
     let known = ctx.repository(repository)?;
     match known.pulls.get(&number) {
-        Some(pull) => Ok(Reply::List(pull.reviews.iter().map(|review| ctx.view().review(known, pull, review)).collect())),
+        Some(pull) => {
+            Ok(Reply::List(pull.reviews.iter().map(|review| ctx.view().review(known, pull, review)).collect()))
+        }
         None => not_found(),
     }
 }
@@ -299,10 +329,18 @@ fn review(ctx: &mut Ctx<'_>, repository: &str, git: &Git, number: u64) -> Answer
     let known = ctx.repository(repository)?;
     let Some((pull, issue)) = known.pulls.get(&number).zip(known.issues.get(&number)) else { return not_found() };
     if issue.author == actor && state == "APPROVED" {
-        return Err(Refusal { status: 422, message: "Unprocessable Entity".to_owned(), errors: vec![json!("Review Can not approve your own pull request")] });
+        return Err(Refusal {
+            status: 422,
+            message: "Unprocessable Entity".to_owned(),
+            errors: vec![json!("Review Can not approve your own pull request")],
+        });
     }
     if issue.author == actor && state == "CHANGES_REQUESTED" {
-        return Err(Refusal { status: 422, message: "Unprocessable Entity".to_owned(), errors: vec![json!("Review Can not request changes on your own pull request")] });
+        return Err(Refusal {
+            status: 422,
+            message: "Unprocessable Entity".to_owned(),
+            errors: vec![json!("Review Can not request changes on your own pull request")],
+        });
     }
     let commit = ctx.text("commit_id").unwrap_or_else(|| pull.head.clone());
     if git::id(&commit).and_then(|id| git.commit(id).ok()).is_none() {
@@ -328,7 +366,15 @@ fn review_event(ctx: &mut Ctx<'_>, repository: &str, number: u64, id: u64, actio
     shown["state"] = json!(review.state.to_ascii_lowercase());
     let payload = json!({ "review": shown, "pull_request": ctx.view().pull(known, pull) });
     let actor = ctx.account();
-    super::webhooks::send(ctx.sandbox, ctx.state, "pull_request_review", Some(action), Some(repository), actor, payload);
+    super::webhooks::send(
+        ctx.sandbox,
+        ctx.state,
+        "pull_request_review",
+        Some(action),
+        Some(repository),
+        actor,
+        payload,
+    );
     Ok(())
 }
 
@@ -346,7 +392,9 @@ fn dismiss(ctx: &mut Ctx<'_>, repository: &str, number: u64, id: u64) -> Answer 
 
 fn merge(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> Answer {
     let known = ctx.repository(repository)?;
-    let Some((pull, issue)) = known.pulls.get(&number).cloned().zip(known.issues.get(&number).cloned()) else { return not_found() };
+    let Some((pull, issue)) = known.pulls.get(&number).cloned().zip(known.issues.get(&number).cloned()) else {
+        return not_found();
+    };
     if pull.merged.is_some() || !issue.open || pull.draft {
         return refuse(405, "Pull Request is not mergeable");
     }
@@ -359,7 +407,11 @@ fn merge(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> An
     }
     let (Some(head), Some(base)) = (git::id(&pull.head), base_of(git, &pull)) else { return not_found() };
     let facts = read_facts(git, &pull)?;
-    let meet = git.merge_base(base, head)?.ok_or_else(|| Refusal { status: 405, message: "No common ancestor".to_owned(), errors: Vec::new() })?;
+    let meet = git.merge_base(base, head)?.ok_or_else(|| Refusal {
+        status: 405,
+        message: "No common ancestor".to_owned(),
+        errors: Vec::new(),
+    })?;
     let tree = git.merge_trees(git.commit(meet)?.tree, git.commit(base)?.tree, git.commit(head)?.tree)?;
     let (Some(tree), true) = (tree, facts.mergeable) else { return refuse(405, "Pull Request is not mergeable") };
     let (actor, web_flow) = (signature(ctx, ctx.account()), web_flow(ctx));
@@ -375,7 +427,8 @@ fn merge(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> An
         }
         Some("rebase") => rebase(git, &facts.commits, base, &web_flow)?,
         Some("merge") | None => {
-            let title = title.unwrap_or_else(|| format!("Merge pull request #{number} from {owner}/{}", pull.head_branch));
+            let title =
+                title.unwrap_or_else(|| format!("Merge pull request #{number} from {owner}/{}", pull.head_branch));
             let text = format!("{title}\n\n{}", message.unwrap_or_else(|| issue.title.clone()));
             git.write_commit(tree, &[base, head], &actor, &web_flow, text.trim_end())?
         }
@@ -383,7 +436,10 @@ fn merge(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> An
     };
     close_merged(ctx, repository, git, number, id, base)?;
     super::contents::move_branch(ctx, repository, git, &pull.base_branch, id)?;
-    Ok(Reply::Json(200, json!({ "sha": id.to_string(), "merged": true, "message": "Pull Request successfully merged" })))
+    Ok(Reply::Json(
+        200,
+        json!({ "sha": id.to_string(), "merged": true, "message": "Pull Request successfully merged" }),
+    ))
 }
 
 /// The commits again, on top of `onto`, committed by GitHub.
@@ -398,7 +454,14 @@ fn rebase(git: &Git, commits: &[Commit], onto: ObjectId, committer: &git::Signat
     Ok(tip)
 }
 
-fn close_merged(ctx: &mut Ctx<'_>, repository: &str, git: &Git, number: u64, commit: ObjectId, base: ObjectId) -> Result<(), Refusal> {
+fn close_merged(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    git: &Git,
+    number: u64,
+    commit: ObjectId,
+    base: ObjectId,
+) -> Result<(), Refusal> {
     let (now, by) = (ctx.now(), ctx.account());
     let known = ctx.repository_mut(repository)?;
     if let (Some(pull), Some(issue)) = (known.pulls.get_mut(&number), known.issues.get_mut(&number)) {
@@ -414,7 +477,8 @@ fn of_commit(ctx: &Ctx<'_>, repository: &str, git: &Git, commit: &str) -> Answer
     let Some(id) = resolve(git, commit) else { return refuse(422, format!("No commit found for SHA: {commit}")) };
     let mut found = Vec::new();
     for pull in known.pulls.values() {
-        let brought = pull.merged.as_ref().is_some_and(|merged| merged.commit == id.to_string()) || rebased(git, pull, id);
+        let brought =
+            pull.merged.as_ref().is_some_and(|merged| merged.commit == id.to_string()) || rebased(git, pull, id);
         if brought || facts(git, pull).commits.iter().any(|commit| commit.id == id) {
             found.push(ctx.view().pull(known, pull));
         }

@@ -154,7 +154,8 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
     };
     let body = body.to_bytes();
     let path = path.strip_prefix("/api/v3").unwrap_or(&path).to_owned();
-    let disturbance = sandbox.faults.lock().ok().and_then(|fault| fault.clone()).and_then(|fault| fault(&parts.method, &path));
+    let disturbance =
+        sandbox.faults.lock().ok().and_then(|fault| fault.clone()).and_then(|fault| fault(&parts.method, &path));
     let refused = match disturbance {
         Some(Disturbance::Refuse(status)) => Some((status, None)),
         Some(Disturbance::RateLimit(seconds)) => Some((403, Some(seconds))),
@@ -174,7 +175,8 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
         return error(status, "Server Error", &[]);
     }
     let page = Page::of(&sandbox, &path, &query);
-    let exchange = super::webhooks::Exchange { method: parts.method.to_string(), path: path.clone(), query, request: json };
+    let exchange =
+        super::webhooks::Exchange { method: parts.method.to_string(), path: path.clone(), query, request: json };
     let mut response = respond(answer, &page, exchange, &sandbox);
     decorate(&sandbox, &mut response);
     not_modified(&parts.method, &parts.headers, response).await
@@ -205,7 +207,9 @@ impl Page {
 
     fn cut(&self, items: Vec<Value>) -> (Vec<Value>, Option<String>) {
         let last = items.len().div_ceil(self.size).max(1);
-        let link = |page: usize, relation: &str| format!("<{}&page={page}>; rel=\"{relation}\"", self.base.trim_end_matches('&'));
+        let link = |page: usize, relation: &str| {
+            format!("<{}&page={page}>; rel=\"{relation}\"", self.base.trim_end_matches('&'))
+        };
         let mut links = Vec::new();
         if self.number > 1 {
             links.push(link(self.number - 1, "prev"));
@@ -250,7 +254,9 @@ fn respond(answer: Answer, page: &Page, exchange: super::webhooks::Exchange, san
         None => ().into_response(),
     };
     if value.is_some() {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     } else {
         response.headers_mut().remove(header::CONTENT_TYPE);
     }
@@ -338,7 +344,10 @@ fn answer(
         ["app" | "installation", ..] => super::app::route(&mut ctx, method, &segments),
         ["user" | "users" | "orgs" | "organizations", ..] => super::people::route(&mut ctx, method, &segments),
         ["repos", owner, name, rest @ ..] => in_repository(&mut ctx, method, owner, name, rest),
-        ["rate_limit"] => Some(Ok(Reply::Json(200, json!({ "resources": { "core": { "limit": 5000, "remaining": 4999, "reset": 0, "used": 1 } } })))),
+        ["rate_limit"] => Some(Ok(Reply::Json(
+            200,
+            json!({ "resources": { "core": { "limit": 5000, "remaining": 4999, "reset": 0, "used": 1 } } }),
+        ))),
         ["meta"] => Some(Ok(Reply::Json(200, json!({ "verifiable_password_authentication": false })))),
         _ => None,
     };
@@ -374,7 +383,8 @@ pub(super) fn actor(sandbox: &Sandbox, state: &mut State, headers: &HeaderMap) -
     let token = match scheme.to_ascii_lowercase().as_str() {
         "bearer" | "token" => rest.trim().to_owned(),
         "basic" => {
-            let decoded = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+            let decoded =
+                STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
             decoded.split_once(':').map(|(_, password)| password.to_owned()).unwrap_or_default()
         }
         _ => String::new(),

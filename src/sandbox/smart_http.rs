@@ -44,7 +44,9 @@ pub(super) async fn serve(sandbox: &Arc<Sandbox>, request: Request<Body>) -> Res
     let Ok(git) = sandbox.repository_git(&name) else { return StatusCode::NOT_FOUND.into_response() };
     let Ok(body) = body.collect().await else { return StatusCode::BAD_REQUEST.into_response() };
     let before = git.references("refs/heads/");
-    let header = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header = |name: header::HeaderName| {
+        parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
     let mut command = tokio::process::Command::new("git");
     command
         .args(["-c", "safe.directory=*", "http-backend"])
@@ -65,7 +67,10 @@ pub(super) async fn serve(sandbox: &Arc<Sandbox>, request: Request<Body>) -> Res
         command.env("GIT_PROTOCOL", version);
     }
     if let Some(hidden) = hidden {
-        command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "receive.hideRefs").env("GIT_CONFIG_VALUE_0", hidden);
+        command
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "receive.hideRefs")
+            .env("GIT_CONFIG_VALUE_0", hidden);
     }
     let Ok(mut child) = command.spawn() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     if let Some(mut stdin) = child.stdin.take() {
@@ -129,9 +134,15 @@ fn respond(output: &[u8]) -> Response {
         let Some((name, value)) = line.split_once(':') else { continue };
         let value = value.trim();
         if name.eq_ignore_ascii_case("status") {
-            let code = value.split(' ').next().and_then(|code| code.parse().ok()).and_then(|code| StatusCode::from_u16(code).ok());
+            let code = value
+                .split(' ')
+                .next()
+                .and_then(|code| code.parse().ok())
+                .and_then(|code| StatusCode::from_u16(code).ok());
             *response.status_mut() = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        } else if let (Ok(name), Ok(value)) = (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        } else if let (Ok(name), Ok(value)) =
+            (header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
             response.headers_mut().insert(name, value);
         }
     }

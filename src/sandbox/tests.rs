@@ -1,1 +1,1 @@
-//! Stories about the embedded GitHub itself.
+

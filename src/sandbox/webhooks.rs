@@ -138,7 +138,13 @@ pub(super) fn send(
 
 /// Sends a delivery again, under the same GUID.
 pub(super) fn redeliver(sandbox: &Sandbox, state: &mut State, old: &DeliveryRecord) {
-    let record = DeliveryRecord { id: state.id(), redelivery: true, delivered_at: sandbox.clock().now(), status_code: None, ..old.clone() };
+    let record = DeliveryRecord {
+        id: state.id(),
+        redelivery: true,
+        delivered_at: sandbox.clock().now(),
+        status_code: None,
+        ..old.clone()
+    };
     sandbox.outbox.put(&record);
     state.deliveries.push(record);
 }
@@ -232,7 +238,11 @@ impl Sandbox {
     /// GitHub, not tried again.
     pub async fn deliver(self: Arc<Self>) {
         let WebhookSink::Http(url) = self.options.webhooks.clone() else { return };
-        let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(10)).build().unwrap_or_default();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(10))
+            .build()
+            .unwrap_or_default();
         loop {
             for delivery in self.outbox.take() {
                 let request = client

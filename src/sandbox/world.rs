@@ -64,7 +64,12 @@ fn fresh(options: &Options) -> State {
     let now = options.clock.now();
     let mut state = State {
         next_id: 1_000,
-        organisation: Organisation { id: 1, login: options.organisation.clone(), members: BTreeSet::new(), owners: BTreeSet::new() },
+        organisation: Organisation {
+            id: 1,
+            login: options.organisation.clone(),
+            members: BTreeSet::new(),
+            owners: BTreeSet::new(),
+        },
         users: BTreeMap::new(),
         teams: BTreeMap::new(),
         tokens: BTreeMap::new(),
@@ -113,7 +118,8 @@ fn verifying_key(private: &str) -> Result<jsonwebtoken::DecodingKey, SandboxErro
     let der = STANDARD.decode(body).map_err(|error| failed(&error))?;
     let pair = aws_lc_rs::rsa::KeyPair::from_pkcs8(&der).map_err(|error| failed(&error))?;
     let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(|error| failed(&error))?;
-    jsonwebtoken::DecodingKey::from_rsa_pem(pem("PUBLIC KEY", public.as_ref()).as_bytes()).map_err(|error| failed(&error))
+    jsonwebtoken::DecodingKey::from_rsa_pem(pem("PUBLIC KEY", public.as_ref()).as_bytes())
+        .map_err(|error| failed(&error))
 }
 
 impl Sandbox {
@@ -133,7 +139,9 @@ impl Sandbox {
             }
             let id = state.id();
             let email = format!("{}@example.com", login.to_ascii_lowercase());
-            state.users.insert(id, User { id, login: login.to_owned(), email, bot: false, keys: Vec::new(), created_at: now });
+            state
+                .users
+                .insert(id, User { id, login: login.to_owned(), email, bot: false, keys: Vec::new(), created_at: now });
             UserId(id)
         })
     }
@@ -194,7 +202,14 @@ impl Sandbox {
         let now = self.clock().now();
         self.arrange(|state| {
             let id = state.id();
-            let team = Team { id, slug: slug.to_owned(), parent: parent.map(str::to_owned), members: BTreeSet::new(), invited: BTreeSet::new(), created_at: now };
+            let team = Team {
+                id,
+                slug: slug.to_owned(),
+                parent: parent.map(str::to_owned),
+                members: BTreeSet::new(),
+                invited: BTreeSet::new(),
+                created_at: now,
+            };
             state.teams.entry(slug.to_owned()).or_insert(team);
         })
     }
@@ -248,7 +263,8 @@ impl Sandbox {
             changes.push((path.clone(), Some(Entry { kind: EntryKind::Blob, id: git.write_blob(bytes)? })));
         }
         let tree = git.edit_tree(git.empty_tree()?, &changes)?;
-        let signature = Signature { name: "GitHub".to_owned(), email: WEB_FLOW_EMAIL.to_owned(), seconds: now.timestamp() };
+        let signature =
+            Signature { name: "GitHub".to_owned(), email: WEB_FLOW_EMAIL.to_owned(), seconds: now.timestamp() };
         let commit = git.write_commit(tree, &[], &signature, &signature, "Begin")?;
         git.set_reference("refs/heads/main", commit)?;
         self.arrange(|state| {
@@ -296,7 +312,17 @@ impl Sandbox {
     /// The example world: acme with its people, teams and the policy repository `access` made of `files`. Returns the tokens of
     /// its people, by login.
     pub fn example(&self, files: &[(String, Vec<u8>)]) -> Result<BTreeMap<String, SecretString>, SandboxError> {
-        for team in ["engineering", "on-call", "data-platform", "platform-leads", "security", "sre", "docs", "prod-responders", "patch-crew"] {
+        for team in [
+            "engineering",
+            "on-call",
+            "data-platform",
+            "platform-leads",
+            "security",
+            "sre",
+            "docs",
+            "prod-responders",
+            "patch-crew",
+        ] {
             self.add_team(team, None)?;
         }
         for (login, teams) in [
@@ -318,5 +344,4 @@ impl Sandbox {
         let people = ["alice", "bob", "carol", "dave", "erin", "olga"];
         people.iter().map(|login| Ok(((*login).to_owned(), self.user_token(login)?))).collect()
     }
-
 }

@@ -39,11 +39,12 @@ fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
 impl Store {
     /// Everything applied on a target.
     pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
-        let rows =
-            sqlx::query("SELECT key, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1")
-                .bind(target.as_str())
-                .fetch_all(&self.pool)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT key, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1",
+        )
+        .bind(target.as_str())
+        .fetch_all(&self.pool)
+        .await?;
         let mut held = BTreeMap::new();
         for row in &rows {
             held.insert(read_json("entitlements", &row.try_get::<String, _>("key")?)?, held_row(row)?);
@@ -63,8 +64,9 @@ impl Store {
 
     /// The targets on which something is applied.
     pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
-        let names: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target").fetch_all(&self.pool).await?;
+        let names: Vec<String> = sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target")
+            .fetch_all(&self.pool)
+            .await?;
         names
             .iter()
             .map(|name| {

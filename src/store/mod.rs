@@ -34,7 +34,9 @@ pub enum StoreError {
     #[error("the database did not answer as it should: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
-    #[error("the database could not be prepared: {0}; a database written by a newer version cannot be used by an older one")]
+    #[error(
+        "the database could not be prepared: {0}; a database written by a newer version cannot be used by an older one"
+    )]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A row does not hold what was written.
     #[error("the database holds something this version cannot read in {table}: {problem}")]

@@ -20,11 +20,12 @@ pub struct Published {
 impl Store {
     /// What was published on a pull request; empty if nothing is known.
     pub async fn published(&self, repository: &str, number: u64) -> Result<Published, StoreError> {
-        let row = sqlx::query("SELECT head, check_id, comment_id, digest FROM pulls WHERE repository = $1 AND number = $2")
-            .bind(repository)
-            .bind(number.cast_signed())
-            .fetch_optional(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT head, check_id, comment_id, digest FROM pulls WHERE repository = $1 AND number = $2")
+                .bind(repository)
+                .bind(number.cast_signed())
+                .fetch_optional(&self.pool)
+                .await?;
         let Some(row) = row else { return Ok(Published::default()) };
         let id = |column: &str| -> Result<Option<u64>, StoreError> {
             Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned))

@@ -63,14 +63,18 @@ impl FromStr for Job {
     fn from_str(text: &str) -> Result<Self, JobError> {
         let words: Vec<&str> = text.split(' ').collect();
         let parsed = match words.as_slice() {
-            ["pull", repository, number] => repository.parse().ok().zip(number.parse().ok()).map(|(r, n)| Self::Pull(r, n)),
+            ["pull", repository, number] => {
+                repository.parse().ok().zip(number.parse().ok()).map(|(r, n)| Self::Pull(r, n))
+            }
             ["messages", repository, number] => {
                 repository.parse().ok().zip(number.parse().ok()).map(|(r, n)| Self::Messages(r, n))
             }
             ["sync", repository] => repository.parse().ok().map(Self::Sync),
             ["sweep", repository] => repository.parse().ok().map(Self::Sweep),
             ["cleanse", repository] => repository.parse().ok().map(Self::Cleanse),
-            ["grant", repository, grant] => repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Grant(r, g)),
+            ["grant", repository, grant] => {
+                repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Grant(r, g))
+            }
             ["revert", repository, grant] => {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Revert(r, g))
             }
@@ -136,7 +140,9 @@ impl Store {
             if taken.rows_affected() == 0 {
                 continue; // somebody else was quicker
             }
-            let job = text.parse().map_err(|error: JobError| StoreError::Corrupt { table: "work", problem: error.to_string() })?;
+            let job = text
+                .parse()
+                .map_err(|error: JobError| StoreError::Corrupt { table: "work", problem: error.to_string() })?;
             return Ok(Some(Claim { job, attempts: attempts.try_into().unwrap_or(u32::MAX), revision, token }));
         }
     }

@@ -40,7 +40,11 @@ impl GithubTeams {
 }
 
 fn failure(error: GithubError) -> TargetError {
-    if error.is_temporary() { TargetError::Temporary(error.to_string()) } else { TargetError::Permanent(error.to_string()) }
+    if error.is_temporary() {
+        TargetError::Temporary(error.to_string())
+    } else {
+        TargetError::Permanent(error.to_string())
+    }
 }
 
 fn wanted(entitlement: &Entitlement) -> Result<(&TeamSlug, UserId), TargetError> {

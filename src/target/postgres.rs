@@ -100,7 +100,9 @@ fn wanted(entitlement: &Entitlement) -> Result<(&str, &str), TargetError> {
     };
     for name in [role, login] {
         if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
-            return Err(TargetError::Permanent(format!("{name:?} cannot be the name of a role: 1 to {LONGEST_NAME} bytes")));
+            return Err(TargetError::Permanent(format!(
+                "{name:?} cannot be the name of a role: 1 to {LONGEST_NAME} bytes"
+            )));
         }
     }
     Ok((role, login))
@@ -134,8 +136,7 @@ impl Target for Postgres {
     }
 
     async fn check(&self) -> Result<String, TargetError> {
-        let version: String =
-            sqlx::query_scalar("SHOW server_version").fetch_one(&self.pool).await.map_err(failure)?;
+        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&self.pool).await.map_err(failure)?;
         Ok(format!("PostgreSQL {version} answers"))
     }
 
@@ -152,7 +153,9 @@ impl Target for Postgres {
             )));
         }
         if !self.exists(role).await? {
-            return Err(TargetError::Permanent(format!("there is no role {role:?}; create it, or correct the entitlement")));
+            return Err(TargetError::Permanent(format!(
+                "there is no role {role:?}; create it, or correct the entitlement"
+            )));
         }
         self.run("GRANT %I TO %I", role, login).await?;
         Ok(Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() })

@@ -76,13 +76,18 @@ pub fn build(
 ) -> Result<Targets, TargetSettingsError> {
     let mut targets = Targets::new();
     for (name, settings) in settings {
-        let target = one(settings, app, repository).map_err(|error| TargetSettingsError { name: name.clone(), error })?;
+        let target =
+            one(settings, app, repository).map_err(|error| TargetSettingsError { name: name.clone(), error })?;
         targets.insert(name.clone(), target);
     }
     Ok(targets)
 }
 
-fn one(settings: &TargetSettings, app: &App, repository: &RepositoryName) -> Result<Arc<dyn super::Target>, TargetError> {
+fn one(
+    settings: &TargetSettings,
+    app: &App,
+    repository: &RepositoryName,
+) -> Result<Arc<dyn super::Target>, TargetError> {
     let accounts = || Accounts { app: app.clone(), repository: repository.clone() };
     Ok(match settings {
         TargetSettings::Github(GithubSettings {}) => Arc::new(GithubTeams::new(app.clone(), repository.clone())),

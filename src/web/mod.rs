@@ -56,7 +56,8 @@ async fn webhook(State(entrance): State<Entrance>, headers: HeaderMap, body: Byt
         return (StatusCode::UNAUTHORIZED, "the signature is missing or wrong\n").into_response();
     }
     let valid = |text: &&str| !text.is_empty() && text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let (Some(id), Some(event)) = (text("x-github-delivery").filter(valid), text("x-github-event").filter(valid)) else {
+    let (Some(id), Some(event)) = (text("x-github-delivery").filter(valid), text("x-github-event").filter(valid))
+    else {
         return (StatusCode::BAD_REQUEST, "X-GitHub-Delivery or X-GitHub-Event is missing\n").into_response();
     };
     let Ok(body) = String::from_utf8(body.to_vec()) else {
@@ -77,7 +78,8 @@ async fn webhook(State(entrance): State<Entrance>, headers: HeaderMap, body: Byt
 /// Whether one of the secrets signed the body; compared in constant time.
 /// <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
 fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> bool {
-    let Some(signature) = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(|hex| hex::decode(hex).ok()) else {
+    let Some(signature) = signature.and_then(|text| text.strip_prefix("sha256=")).and_then(|hex| hex::decode(hex).ok())
+    else {
         return false;
     };
     secrets.iter().any(|secret| {

@@ -98,7 +98,8 @@ impl RevocationList {
     /// The state first: a list that is older than its state is put right at the next start.
     fn write(&self, state: &State, now: DateTime<Utc>) -> Result<(), KrlError> {
         let beside = state_path(&self.path);
-        let text = serde_json::to_vec_pretty(state).map_err(|error| KrlError::State { path: beside.display().to_string(), error })?;
+        let text = serde_json::to_vec_pretty(state)
+            .map_err(|error| KrlError::State { path: beside.display().to_string(), error })?;
         replace(&beside, &text)?;
         replace(&self.path, &self.encode(state, now)?)
     }

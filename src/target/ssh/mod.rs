@@ -98,7 +98,8 @@ impl Ssh {
     ) -> Result<Self, TargetError> {
         let shown = authority.display();
         check_permissions(authority)?;
-        let text = std::fs::read_to_string(authority).map_err(|error| permanent(format!("`ca_key_file` {shown}: {error}")))?;
+        let text =
+            std::fs::read_to_string(authority).map_err(|error| permanent(format!("`ca_key_file` {shown}: {error}")))?;
         let authority = PrivateKey::from_openssh(&text)
             .map_err(|error| permanent(format!("`ca_key_file` {shown} is no OpenSSH private key: {error}")))?;
         if authority.is_encrypted() || authority.algorithm() != Algorithm::Ed25519 {
@@ -149,7 +150,11 @@ impl Ssh {
         let (from, until) = (seconds(wanted.not_before)?, seconds(wanted.not_after)?);
         let build = || -> ssh_key::Result<String> {
             let mut builder = Builder::new(nonce.to_vec(), key.key_data().clone(), from, until)?;
-            builder.serial(serial)?.cert_type(CertType::User)?.key_id(key_id(wanted))?.comment(wanted.login.as_str())?;
+            builder
+                .serial(serial)?
+                .cert_type(CertType::User)?
+                .key_id(key_id(wanted))?
+                .comment(wanted.login.as_str())?;
             for principal in &wanted.principals {
                 builder.valid_principal(*principal)?;
             }
@@ -181,9 +186,13 @@ fn check_permissions(path: &Path) -> Result<(), TargetError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let metadata = std::fs::metadata(path).map_err(|error| permanent(format!("`ca_key_file` {}: {error}", path.display())))?;
+        let metadata =
+            std::fs::metadata(path).map_err(|error| permanent(format!("`ca_key_file` {}: {error}", path.display())))?;
         if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(permanent(format!("`ca_key_file` {0} can be read by others; run: chmod 600 {0}", path.display())));
+            return Err(permanent(format!(
+                "`ca_key_file` {0} can be read by others; run: chmod 600 {0}",
+                path.display()
+            )));
         }
     }
     Ok(())
@@ -236,7 +245,11 @@ impl Target for Ssh {
         self.revoked.lock().await.allow(&key_id(&wanted), now).map_err(temporary)?;
         receipt.summary = format!(
             "{} for {}; save each beside its private key with the name of the key and -cert.pub, then use ssh as always",
-            if certificates.len() == 1 { "a certificate".to_owned() } else { format!("{} certificates", certificates.len()) },
+            if certificates.len() == 1 {
+                "a certificate".to_owned()
+            } else {
+                format!("{} certificates", certificates.len())
+            },
             wanted.principals.join(", "),
         );
         receipt.details.insert("key id".to_owned(), key_id(&wanted));

@@ -1,0 +1,485 @@
+//! The machinery of the stories: acme's embedded GitHub in this process, the app beside it, targets, and a clock that stands
+//! still until the story moves it. Webhooks go through the real entrance, signature and all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use daypass::engine::clock::Clock;
+use daypass::engine::{Engine, Options};
+use daypass::github::{App, Transport};
+use daypass::policy::entitlement::{Access, Entitlement};
+use daypass::policy::model::TargetKind;
+use daypass::policy::name::RepositoryName;
+use daypass::sandbox::{self, Delivery, Sandbox, WebhookSink, starter_files};
+use daypass::store::Store;
+use daypass::target::github::GithubTeams;
+use daypass::target::ssh::{self, Accounts, Ssh};
+use daypass::target::{Observed, Receipt, Target, TargetError, Targets};
+use daypass::web;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const BASE: &str = "http://github.test";
+
+/// Acme, its GitHub and its Daypass.
+pub struct World {
+    pub sandbox: Arc<Sandbox>,
+    pub clock: Clock,
+    pub orders: Arc<Database>,
+    tokens: BTreeMap<String, SecretString>,
+    dir: tempfile::TempDir,
+    daypass: Mutex<Daypass>,
+    webhooks_lost: Mutex<bool>,
+}
+
+#[derive(Clone)]
+struct Daypass {
+    engine: Engine,
+    web: axum::Router,
+}
+
+/// What the check on a pull request says.
+#[derive(Debug)]
+pub struct Check {
+    pub conclusion: String,
+    pub title: String,
+    pub summary: String,
+    pub annotations: Vec<Value>,
+}
+
+impl World {
+    /// Acme with the starter policy, on a Monday at ten.
+    pub async fn new() -> Self {
+        Self::with_policy(|_| {}).await
+    }
+
+    /// Acme with the starter policy as `change` leaves it.
+    pub async fn with_policy(change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Self {
+        let mut files: BTreeMap<String, Vec<u8>> = starter_files().into_iter().collect();
+        change(&mut files);
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::standing("2026-11-30T10:00:00Z".parse().unwrap());
+        let exchanges = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
+        let sandbox = Sandbox::open(sandbox::Options {
+            dir: dir.path().join("github"),
+            organisation: "acme".to_owned(),
+            clock: clock.clone(),
+            base_url: BASE.to_owned(),
+            webhooks: WebhookSink::Queue,
+            record: exchanges.map(|dir| dir.join(format!("{}.jsonl", std::process::id()))),
+            persist: false,
+        })
+        .await
+        .unwrap();
+        let tokens = sandbox.example(&files.into_iter().collect::<Vec<_>>()).unwrap();
+        let key =
+            ssh_key::PrivateKey::new(ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]).into(), "laptop").unwrap();
+        sandbox.add_key("alice", &key.public_key().to_openssh().unwrap()).unwrap();
+        let orders = Arc::new(Database::default());
+        let daypass = start(&sandbox, &clock, &orders, dir.path()).await;
+        let (daypass, webhooks_lost) = (Mutex::new(daypass), Mutex::new(false));
+        let world = Self { sandbox, clock, orders, tokens, dir, daypass, webhooks_lost };
+        world.settle().await;
+        world
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn alice(&self) -> Person<'_> {
+        self.person("alice")
+    }
+    pub fn bob(&self) -> Person<'_> {
+        self.person("bob")
+    }
+    pub fn carol(&self) -> Person<'_> {
+        self.person("carol")
+    }
+    pub fn dave(&self) -> Person<'_> {
+        self.person("dave")
+    }
+    pub fn erin(&self) -> Person<'_> {
+        self.person("erin")
+    }
+    /// Owner of the organisation, who may push past the rules.
+    pub fn olga(&self) -> Person<'_> {
+        self.person("olga")
+    }
+
+    fn person(&self, login: &'static str) -> Person<'_> {
+        Person { world: self, login }
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.daypass.lock().unwrap().engine.clone()
+    }
+
+    fn web(&self) -> axum::Router {
+        self.daypass.lock().unwrap().web.clone()
+    }
+
+    /// The process is gone, between two steps; another one starts on the same database.
+    pub async fn restart(&self) {
+        self.engine().store().close().await;
+        *self.daypass.lock().unwrap() = start(&self.sandbox, &self.clock, &self.orders, self.dir.path()).await;
+    }
+
+    /// From now on no webhook arrives, or all do.
+    pub fn lose_webhooks(&self, lost: bool) {
+        *self.webhooks_lost.lock().unwrap() = lost;
+    }
+
+    /// Until nothing is left to do at this time.
+    pub async fn settle(&self) {
+        loop {
+            let deliveries = self.sandbox.take_deliveries();
+            let lost = *self.webhooks_lost.lock().unwrap();
+            for delivery in deliveries.iter().filter(|_| !lost) {
+                assert_eq!(self.deliver(delivery).await, StatusCode::ACCEPTED);
+            }
+            let worked = self.engine().step().await.unwrap();
+            if !worked && (deliveries.is_empty() || lost) {
+                return;
+            }
+        }
+    }
+
+    /// Hands a webhook to the entrance.
+    pub async fn deliver(&self, delivery: &Delivery) -> StatusCode {
+        let request = Request::post("/webhooks/github")
+            .header("x-github-delivery", &delivery.guid)
+            .header("x-github-event", &delivery.event)
+            .header("x-hub-signature-256", &delivery.signature)
+            .body(Body::from(delivery.body.clone()))
+            .unwrap();
+        self.web().oneshot(request).await.unwrap().status()
+    }
+
+    /// Sends anything to the app's own face.
+    pub async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
+        let answer = self.web().oneshot(request).await.unwrap();
+        let status = answer.status();
+        (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+    }
+
+    /// Time passes, minute by minute.
+    pub async fn wait(&self, time: TimeDelta) {
+        let until = self.clock.now() + time;
+        while self.clock.now() < until {
+            self.clock.advance((until - self.clock.now()).min(TimeDelta::minutes(1)));
+            self.settle().await;
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A call of GitHub's API as somebody.
+    pub async fn call(&self, login: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{BASE}/api/v3{path}"))
+            .header("accept", "application/vnd.github+json")
+            .header("authorization", format!("Bearer {}", self.tokens[login].expose_secret()));
+        if !body.is_null() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let answer = self.sandbox.router().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// Reads something of the policy repository.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, value) = self.call("olga", Method::GET, &format!("/repos/acme/access{path}"), Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {value}");
+        value
+    }
+
+    /// The check on the head of a pull request.
+    pub async fn check(&self, number: u64) -> Check {
+        let pull = self.get(&format!("/pulls/{number}")).await;
+        let sha = pull["head"]["sha"].as_str().unwrap();
+        let runs = self.get(&format!("/commits/{sha}/check-runs?check_name=daypass")).await;
+        let runs = runs["check_runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 1, "one check on the head of #{number}");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let annotations = self.get(&format!("/check-runs/{}/annotations", runs[0]["id"])).await;
+        Check {
+            conclusion: text(&runs[0]["conclusion"]),
+            title: text(&runs[0]["output"]["title"]),
+            summary: text(&runs[0]["output"]["summary"]),
+            annotations: annotations.as_array().unwrap().clone(),
+        }
+    }
+
+    /// What Daypass wrote on a pull request, oldest first: the status comment, then the messages.
+    pub async fn comments(&self, number: u64) -> Vec<String> {
+        let comments = self.get(&format!("/issues/{number}/comments?per_page=100")).await;
+        let ours = comments.as_array().unwrap().iter().filter(|comment| comment["user"]["login"] == "daypass[bot]");
+        ours.map(|comment| comment["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Whether a pull request is merged.
+    pub async fn is_merged(&self, number: u64) -> bool {
+        self.get(&format!("/pulls/{number}")).await["merged"] == true
+    }
+
+    /// The open pull requests, as number and title.
+    pub async fn open_pulls(&self) -> Vec<(u64, String)> {
+        let pulls = self.get("/pulls?state=open").await;
+        let pulls = pulls.as_array().unwrap().iter();
+        pulls.map(|pull| (pull["number"].as_u64().unwrap(), pull["title"].as_str().unwrap().to_owned())).collect()
+    }
+
+    /// The paths in `grants/` on the default branch.
+    pub async fn grant_files(&self) -> Vec<String> {
+        let tree = self.get("/git/trees/main?recursive=1").await;
+        let paths = tree["tree"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap().to_owned());
+        paths.filter(|path| path.starts_with("grants/") && path != "grants/.gitkeep").collect()
+    }
+
+    /// The kinds of the events on record, oldest first.
+    pub async fn events(&self) -> Vec<String> {
+        self.engine().store().events().await.unwrap().iter().map(|event| event.kind.as_str().to_owned()).collect()
+    }
+
+    /// How often an event is on record.
+    pub async fn count(&self, kind: &str) -> usize {
+        self.events().await.iter().filter(|known| *known == kind).count()
+    }
+}
+
+async fn start(sandbox: &Arc<Sandbox>, clock: &Clock, orders: &Arc<Database>, dir: &std::path::Path) -> Daypass {
+    let credentials = sandbox.app();
+    let transport = Transport::in_process(sandbox.router(), &format!("{BASE}/api/v3")).unwrap();
+    let time = clock.clone();
+    let app = App::new(transport, credentials.id, &credentials.private_key, Arc::new(move || time.now())).unwrap();
+    let repository: RepositoryName = "acme/access".parse().unwrap();
+    let authority = dir.join("ca");
+    if !authority.exists() {
+        ssh::generate(&authority).unwrap();
+    }
+    let accounts = Accounts { app: app.clone(), repository: repository.clone() };
+    let servers =
+        Ssh::open(&authority, dir.join("revoked.krl"), vec!["permit-pty".to_owned()], Vec::new(), accounts).unwrap();
+    let mut targets = Targets::new();
+    targets.insert("github".parse().unwrap(), Arc::new(GithubTeams::new(app.clone(), repository.clone())));
+    targets.insert("prod-servers".parse().unwrap(), Arc::new(servers));
+    targets.insert("orders-db".parse().unwrap(), orders.clone());
+    targets.insert("logs-db".parse().unwrap(), orders.clone());
+    let store = Store::open(&format!("sqlite://{}", dir.join("daypass.db").display())).await.unwrap();
+    let options = Options { repositories: vec![repository], resync: TimeDelta::minutes(5) };
+    let engine = Engine::new(store, app, targets, clock.clone(), options);
+    engine.begin().await.unwrap();
+    Daypass { web: web::router(engine.clone(), vec![credentials.webhook_secret]), engine }
+}
+
+/// Somebody of acme.
+#[derive(Clone, Copy)]
+pub struct Person<'w> {
+    world: &'w World,
+    login: &'static str,
+}
+
+impl Person<'_> {
+    async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        self.world.call(self.login, method, &format!("/repos/acme/access{path}"), body).await
+    }
+
+    async fn must(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, value) = self.call(method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path}: {status} {value}");
+        value
+    }
+
+    /// Makes a branch off `main`.
+    pub async fn branches(&self, branch: &str) {
+        let head = self.must(Method::GET, "/git/ref/heads/main", Value::Null).await;
+        let body = json!({ "ref": format!("refs/heads/{branch}"), "sha": head["object"]["sha"] });
+        self.must(Method::POST, "/git/refs", body).await;
+    }
+
+    /// Writes a file on a branch, in a commit of their own.
+    pub async fn writes(&self, branch: &str, path: &str, content: &[u8]) -> (StatusCode, Value) {
+        let (_, old) = self.call(Method::GET, &format!("/contents/{path}?ref={branch}"), Value::Null).await;
+        let mut body =
+            json!({ "message": format!("Write {path}"), "content": STANDARD.encode(content), "branch": branch });
+        if let Some(sha) = old["sha"].as_str() {
+            body["sha"] = json!(sha);
+        }
+        self.call(Method::PUT, &format!("/contents/{path}"), body).await
+    }
+
+    /// Removes a file on a branch.
+    pub async fn removes(&self, branch: &str, path: &str) -> StatusCode {
+        let old = self.must(Method::GET, &format!("/contents/{path}?ref={branch}"), Value::Null).await;
+        let body = json!({ "message": format!("Remove {path}"), "sha": old["sha"], "branch": branch });
+        self.call(Method::DELETE, &format!("/contents/{path}"), body).await.0
+    }
+
+    /// Commits entries made by hand, such as a link (mode `120000`) or a submodule (`160000`), on a new branch.
+    pub async fn commits_entry(&self, branch: &str, path: &str, mode: &str, content: &str) {
+        self.branches(branch).await;
+        let head = self.must(Method::GET, &format!("/git/ref/heads/{branch}"), Value::Null).await;
+        let parent = head["object"]["sha"].clone();
+        let entry = match mode {
+            "160000" => json!({ "path": path, "mode": mode, "type": "commit", "sha": parent }),
+            _ => json!({ "path": path, "mode": mode, "type": "blob", "content": content }),
+        };
+        let tree = self.must(Method::POST, "/git/trees", json!({ "base_tree": parent, "tree": [entry] })).await;
+        let body = json!({ "message": "By hand", "tree": tree["sha"], "parents": [parent] });
+        let commit = self.must(Method::POST, "/git/commits", body).await;
+        let body = json!({ "sha": commit["sha"] });
+        self.must(Method::PATCH, &format!("/git/refs/heads/{branch}"), body).await;
+    }
+
+    /// Opens a pull request for a branch; its number.
+    pub async fn opens(&self, branch: &str) -> u64 {
+        let body = json!({ "title": format!("Please: {branch}"), "head": branch, "base": "main" });
+        let pull = self.must(Method::POST, "/pulls", body).await;
+        self.world.settle().await;
+        pull["number"].as_u64().unwrap()
+    }
+
+    /// Asks for access: a branch, a file `grants/<slug>.yaml`, a pull request; its number.
+    pub async fn asks(&self, slug: &str, request: &str) -> u64 {
+        self.asks_with(slug, &[(format!("grants/{slug}.yaml"), request.as_bytes().to_vec())]).await
+    }
+
+    /// A pull request with these files; its number.
+    pub async fn asks_with(&self, branch: &str, files: &[(String, Vec<u8>)]) -> u64 {
+        self.branches(branch).await;
+        for (path, content) in files {
+            let (status, answer) = self.writes(branch, path, content).await;
+            assert!(status.is_success(), "{path}: {status} {answer}");
+        }
+        self.opens(branch).await
+    }
+
+    /// Pushes another version of the request.
+    pub async fn changes(&self, slug: &str, request: &str) {
+        let (status, answer) = self.writes(slug, &format!("grants/{slug}.yaml"), request.as_bytes()).await;
+        assert!(status.is_success(), "{status} {answer}");
+        self.world.settle().await;
+    }
+
+    /// Reviews a pull request at its head; whether GitHub took it.
+    pub async fn reviews(&self, number: u64, event: &str) -> StatusCode {
+        let body = json!({ "event": event, "body": "read" });
+        let (status, _) = self.call(Method::POST, &format!("/pulls/{number}/reviews"), body).await;
+        self.world.settle().await;
+        status
+    }
+
+    pub async fn approves(&self, number: u64) {
+        assert_eq!(self.reviews(number, "APPROVE").await, StatusCode::OK, "GitHub takes the approval");
+    }
+
+    pub async fn requests_changes(&self, number: u64) {
+        assert_eq!(self.reviews(number, "REQUEST_CHANGES").await, StatusCode::OK);
+    }
+
+    /// Presses the merge button; what GitHub answers.
+    pub async fn merges(&self, number: u64) -> StatusCode {
+        let (status, _) = self.call(Method::PUT, &format!("/pulls/{number}/merge"), json!({})).await;
+        self.world.settle().await;
+        status
+    }
+
+    pub async fn closes(&self, number: u64) {
+        self.must(Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
+        self.world.settle().await;
+    }
+
+    /// Pushes a file straight to the default branch; what GitHub answers.
+    pub async fn pushes_to_main(&self, path: &str, content: &str) -> StatusCode {
+        let (status, _) = self.writes("main", path, content.as_bytes()).await;
+        self.world.settle().await;
+        status
+    }
+}
+
+/// A modelled database: who is a member of which role, and whether it answers.
+#[derive(Debug, Default)]
+pub struct Database {
+    members: Mutex<BTreeSet<(String, String)>>,
+    down: Mutex<bool>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl Database {
+    pub fn is_member(&self, role: &str, login: &str) -> bool {
+        self.members.lock().unwrap().contains(&(role.to_owned(), login.to_owned()))
+    }
+
+    pub fn add(&self, role: &str, login: &str) {
+        self.members.lock().unwrap().insert((role.to_owned(), login.to_owned()));
+    }
+
+    pub fn set_down(&self, down: bool) {
+        *self.down.lock().unwrap() = down;
+    }
+
+    /// Every `grant` and `revoke` it carried out.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    fn names(&self, entitlement: &Entitlement) -> Result<(String, String), TargetError> {
+        if *self.down.lock().unwrap() {
+            return Err(TargetError::Temporary("it cannot be reached: connection refused".to_owned()));
+        }
+        match &entitlement.access {
+            Access::Postgres { role, login } => Ok((role.to_string(), login.to_string())),
+            _ => Err(TargetError::Permanent("not a role".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl Target for Database {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Postgres
+    }
+
+    async fn check(&self) -> Result<String, TargetError> {
+        Ok("modelled".to_owned())
+    }
+
+    async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
+        let (role, login) = self.names(entitlement)?;
+        Ok(if self.is_member(&role, &login) { Observed::Present } else { Observed::Absent })
+    }
+
+    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+        let (role, login) = self.names(entitlement)?;
+        self.calls.lock().unwrap().push(format!("grant {role} to {login}"));
+        self.add(&role, &login);
+        Ok(Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() })
+    }
+
+    async fn revoke(
+        &self,
+        entitlement: &Entitlement,
+        _receipt: Option<&Receipt>,
+        _now: DateTime<Utc>,
+    ) -> Result<Receipt, TargetError> {
+        let (role, login) = self.names(entitlement)?;
+        self.calls.lock().unwrap().push(format!("revoke {role} from {login}"));
+        self.members.lock().unwrap().remove(&(role.clone(), login.clone()));
+        Ok(Receipt { summary: format!("{login} is no longer a member of role {role}"), ..Receipt::default() })
+    }
+}

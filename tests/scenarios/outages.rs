@@ -1,0 +1,163 @@
+//! Things that are down, lost, late or killed. Access ends on time all the same, and nothing happens twice.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use daypass::sandbox::Disturbance;
+use http::Method;
+
+use crate::harness::World;
+use crate::life::ORDERS;
+
+#[tokio::test]
+async fn lost_webhooks_cost_at_most_five_minutes() {
+    let world = World::new().await;
+    world.lose_webhooks(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    world.wait(TimeDelta::minutes(5)).await;
+    assert!(world.is_merged(request).await);
+    world.wait(TimeDelta::minutes(1)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn github_is_down_and_access_still_ends_on_time() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(60)).await;
+    world.sandbox.disturb(Some(Arc::new(|_: &Method, _: &str| Some(Disturbance::Refuse(502)))));
+    world.wait(TimeDelta::minutes(60)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    world.sandbox.disturb(None);
+    world.wait(TimeDelta::minutes(2)).await;
+    assert!(world.grant_files().await.is_empty(), "the revert is merged once GitHub is back");
+    assert_eq!(world.count("ended").await, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_is_retried_and_told_and_holds_up_nobody_else() {
+    let world = World::new().await;
+    world.orders.set_down(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let docs = world.alice().asks("docs", "role: docs-preview\nduration: 8h\nreason: Proofreading\n").await;
+    assert!(world.is_merged(docs).await);
+    assert!(world.sandbox.is_in_team("docs", "alice"), "another target is not affected");
+    let said = world.comments(request).await;
+    assert!(said.last().unwrap().contains("could not be applied yet"), "{said:?}");
+    world.wait(TimeDelta::minutes(3)).await;
+    world.orders.set_down(false);
+    world.wait(TimeDelta::minutes(2)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+
+    world.orders.set_down(true);
+    world.wait(TimeDelta::minutes(120)).await;
+    let said = world.comments(request).await;
+    assert!(said.last().unwrap().contains("could **not be removed yet**"), "{said:?}");
+    assert_eq!(
+        world.grant_files().await.first().map(String::as_str),
+        Some("grants/alice-orders.yaml"),
+        "not gone yet, so not reverted"
+    );
+    world.orders.set_down(false);
+    world.wait(TimeDelta::minutes(2)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    assert_eq!(world.orders.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn half_done_calls_are_found_and_not_repeated() {
+    let world = World::new().await;
+    // Every change of GitHub happens, but answers 500 the first time.
+    let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    world.sandbox.disturb(Some(Arc::new(move |method: &Method, path: &str| {
+        let ours = *method != Method::GET && path.starts_with("/repos/");
+        (ours && seen.lock().unwrap().insert(format!("{method} {path}"))).then_some(Disturbance::Pretend(500))
+    })));
+    let world = &world;
+    let request = {
+        // The people's own calls are not disturbed.
+        world.sandbox.disturb(None);
+        let request = world.alice().asks("alice-orders", ORDERS).await;
+        let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
+        world.sandbox.disturb(Some(Arc::new(move |method: &Method, path: &str| {
+            let app = *method != Method::GET && path.starts_with("/repos/") && !path.ends_with("/reviews");
+            (app && seen.lock().unwrap().insert(format!("{method} {path}"))).then_some(Disturbance::Pretend(500))
+        })));
+        request
+    };
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(125)).await;
+    assert!(world.grant_files().await.is_empty());
+    assert_eq!(world.orders.calls().len(), 2);
+    assert_eq!(world.count("granted").await, 1);
+    let reverts = world.get("/pulls?state=all").await;
+    let reverts =
+        reverts.as_array().unwrap().iter().filter(|pull| pull["title"].as_str().unwrap().starts_with("Revert"));
+    assert_eq!(reverts.count(), 1);
+    let said = world.comments(request).await;
+    assert_eq!(said.iter().filter(|text| text.contains("has role")).count(), 1, "{said:#?}");
+}
+
+#[tokio::test]
+async fn the_secondary_limit_is_waited_out() {
+    let world = World::new().await;
+    world.sandbox.disturb(Some(Arc::new(|method: &Method, path: &str| {
+        (*method == Method::POST && path.ends_with("/check-runs")).then_some(Disturbance::RateLimit(90))
+    })));
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.sandbox.disturb(None);
+    world.wait(TimeDelta::seconds(60)).await;
+    let pull = world.get(&format!("/pulls/{request}")).await;
+    let runs = world.get(&format!("/commits/{}/check-runs", pull["head"]["sha"].as_str().unwrap())).await;
+    assert_eq!(runs["total_count"], 0, "Retry-After is kept");
+    world.wait(TimeDelta::seconds(60)).await;
+    assert!(world.check(request).await.title.contains("waiting"));
+}
+
+#[tokio::test]
+async fn the_process_dies_after_every_single_step_and_everything_happens_once() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.lose_webhooks(true);
+    world.dave().approves(request).await;
+    for _ in 0..130 {
+        world.restart().await;
+        while world.engine().step().await.unwrap() {
+            world.restart().await;
+            // A restart asks for a look at everything: take the work one by one, but not for ever.
+            for _ in 0..40 {
+                if !world.engine().step().await.unwrap() {
+                    break;
+                }
+            }
+        }
+        world.clock.advance(TimeDelta::minutes(1));
+    }
+    assert!(world.is_merged(request).await);
+    assert!(world.grant_files().await.is_empty());
+    assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+    assert_eq!((world.count("granted").await, world.count("ended").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_lost_database_is_rebuilt_from_git_and_the_grant_still_ends() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(30)).await;
+    world.engine().store().close().await;
+    for file in ["daypass.db", "daypass.db-wal", "daypass.db-shm"] {
+        let _ = std::fs::remove_file(world.dir().join(file));
+    }
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.grant_files().await, ["grants/alice-orders.yaml"]);
+    world.wait(TimeDelta::minutes(91)).await;
+    assert!(world.grant_files().await.is_empty());
+    let said = world.comments(request).await;
+    assert_eq!(said.iter().filter(|text| text.contains("has role")).count(), 1, "nothing is said twice: {said:#?}");
+}

@@ -1,0 +1,156 @@
+//! Content of the default branch that no approved pull request brought gives nobody anything.
+
+use axum::body::Body;
+use chrono::TimeDelta;
+use daypass::sandbox::BranchRule;
+use http::{Request, StatusCode};
+
+use crate::harness::World;
+use crate::life::ORDERS;
+
+const FILE: &str = "grants/olga-orders.yaml";
+
+#[tokio::test]
+async fn a_direct_push_gives_nothing_is_reported_and_reverted() {
+    let world = World::new().await;
+    assert_eq!(world.alice().pushes_to_main(FILE, ORDERS).await, StatusCode::CONFLICT, "the branch is protected");
+    assert!(world.olga().pushes_to_main(FILE, ORDERS).await.is_success(), "an owner may push past the rule");
+    assert!(world.orders.calls().is_empty());
+    assert!(world.grant_files().await.is_empty(), "it is taken back");
+    let issues = world.get("/issues?state=open").await;
+    let title = format!("Revert unverified change of {FILE}");
+    assert!(issues.as_array().unwrap().iter().any(|issue| issue["title"] == title.as_str()), "{issues:#}");
+    assert_eq!(world.count("refused").await, 1);
+    assert!(world.open_pulls().await.is_empty(), "the pull request that took it back is merged");
+}
+
+#[tokio::test]
+async fn a_merge_past_a_red_check_gives_nothing() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    assert_eq!(world.alice().merges(request).await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(world.olga().merges(request).await, StatusCode::OK, "an owner may merge past the check");
+    assert!(world.orders.calls().is_empty());
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_longer_duration_pushed_into_a_running_grant_is_taken_back_and_the_grant_runs_on() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.olga().pushes_to_main("grants/alice-orders.yaml", &ORDERS.replace("2h", "4h")).await;
+    let file = world.get("/contents/grants/alice-orders.yaml").await;
+    use base64::Engine as _;
+    let encoded: String = file["content"].as_str().unwrap().split_whitespace().collect();
+    let text = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), ORDERS);
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"), "it ends when it was going to");
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn squashed_and_rebased_requests_are_verified_like_merged_ones() {
+    for method in ["squash", "rebase"] {
+        let world = World::with_policy(|files| {
+            let text = String::from_utf8(files["policies/settings.yaml"].clone()).unwrap();
+            let text = text.replace("merge_method: merge ", &format!("merge_method: {method} "));
+            files.insert("policies/settings.yaml".to_owned(), text.into_bytes());
+        })
+        .await;
+        let request = world.alice().asks("alice-orders", &ORDERS.replace("2h", "1h")).await;
+        world.alice().changes("alice-orders", ORDERS).await;
+        world.dave().approves(request).await;
+        assert!(world.is_merged(request).await, "{method}");
+        assert!(world.orders.is_member("orders_readonly", "alice"), "{method}");
+        world.wait(TimeDelta::minutes(121)).await;
+        assert!(!world.orders.is_member("orders_readonly", "alice"), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn the_branch_of_a_revert_cannot_be_used_to_smuggle() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(111)).await;
+    let pulls = world.get("/pulls?state=open").await;
+    let branch = pulls[0]["head"]["ref"].as_str().unwrap().to_owned();
+    let number = pulls[0]["number"].as_u64().unwrap();
+    let (status, _) = world.alice().writes(&branch, "grants/more.yaml", ORDERS.as_bytes()).await;
+    assert!(status.is_success());
+    world.settle().await;
+    world.alice().merges(number).await;
+    world.wait(TimeDelta::minutes(15)).await;
+    assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn forged_webhooks_are_turned_away_and_leave_nothing() {
+    let world = World::new().await;
+    let body = r#"{"action":"opened","repository":{"full_name":"acme/access"},"pull_request":{"number":1}}"#;
+    for signature in [
+        None,
+        Some(""),
+        Some("sha256="),
+        Some("sha256=00"),
+        Some("sha1=abc"),
+        Some(&*format!("sha256={}", "0".repeat(64))),
+    ] {
+        let mut request = Request::post("/webhooks/github")
+            .header("x-github-delivery", "forged")
+            .header("x-github-event", "pull_request");
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        let (status, _) = world.send(request.body(Body::from(body)).unwrap()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{signature:?}");
+    }
+    assert!(world.engine().store().waiting_deliveries(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_repeated_and_an_unknown_webhook_do_no_harm() {
+    let world = World::new().await;
+    world.lose_webhooks(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.lose_webhooks(false);
+    world.dave().approves(request).await;
+    world.dave().reviews(request, "COMMENT").await;
+    assert_eq!(world.count("granted").await, 1);
+    let secret = world.sandbox.app().webhook_secret;
+    for event in ["sponsorship", "pull_request", "ping"] {
+        let body = "{\"zen\":\"\\u0000\"}";
+        let request = Request::post("/webhooks/github")
+            .header("x-github-delivery", format!("x-{event}"))
+            .header("x-github-event", event)
+            .header("x-hub-signature-256", daypass::sandbox::sign(&secret, body.as_bytes()))
+            .body(Body::from(body))
+            .unwrap();
+        assert_eq!(world.send(request).await.0, StatusCode::ACCEPTED);
+    }
+    world.settle().await;
+    assert!(world.engine().store().waiting_deliveries(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn without_the_bypass_a_refused_file_is_still_refused_after_the_database_is_lost() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.sandbox.protect("access", BranchRule::default()).unwrap();
+    world.olga().pushes_to_main(FILE, ORDERS).await;
+    world.engine().store().close().await;
+    for file in ["daypass.db", "daypass.db-wal", "daypass.db-shm"] {
+        let _ = std::fs::remove_file(world.dir().join(file));
+    }
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.grant_files().await, ["grants/alice-orders.yaml"]);
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(world.grant_files().await.is_empty());
+    assert!(!world.sandbox.is_in_team("prod-responders", "olga"));
+}

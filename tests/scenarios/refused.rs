@@ -1,0 +1,150 @@
+//! Bad input: each gets a red check that names the place and says what to do, and the server runs on.
+
+use crate::harness::{Check, World};
+use crate::life::ORDERS;
+
+/// Alice asks with this text; what the check says.
+async fn refused(request: &str) -> Check {
+    let world = World::new().await;
+    let number = world.alice().asks("alice-orders", request).await;
+    let check = world.check(number).await;
+    assert_eq!(check.conclusion, "failure", "{}", check.summary);
+    assert!(!world.is_merged(number).await);
+    // The server runs on: the next request is judged.
+    let next = world.alice().asks("next", ORDERS).await;
+    assert!(world.check(next).await.title.contains("waiting"));
+    check
+}
+
+/// The first annotation: where, and what it says.
+fn place(check: &Check) -> (String, u64, String) {
+    let first = &check.annotations[0];
+    let text = |name: &str| first[name].as_str().unwrap().to_owned();
+    (text("path"), first["start_line"].as_u64().unwrap(), text("message"))
+}
+
+macro_rules! refusals {
+    ($($name:ident: $request:expr => line $line:literal, $says:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let check = refused(&$request).await;
+            let (path, line, message) = place(&check);
+            assert_eq!((path.as_str(), line), ("grants/alice-orders.yaml", $line), "{message}");
+            assert!(message.contains($says), "{message}");
+        }
+    )*};
+}
+
+refusals! {
+    an_unknown_role_is_corrected: ORDERS.replace("orders-db-reader", "orders-db-raeder") => line 1, "orders-db-reader";
+    too_long_a_duration: ORDERS.replace("2h", "5h") => line 2, "4h";
+    a_negative_duration: ORDERS.replace("2h", "-2h") => line 2, "duration";
+    no_duration_at_all: ORDERS.replace("2h", "0h") => line 2, "duration";
+    an_overflowing_duration: ORDERS.replace("2h", "99999999999999999999h") => line 2, "duration";
+    a_missing_ticket: ORDERS.replace("ticket: INC-4711\n", "") => line 1, "ticket";
+    a_ticket_of_the_wrong_kind: ORDERS.replace("INC-4711", "SUP-1") => line 3, "INC-1234";
+    an_unknown_key: ORDERS.replace("reason:", "raeson: x\nreason:") => line 4, "raeson";
+    a_key_twice: format!("{ORDERS}duration: 1h\n") => line 5, "duration";
+    not_yaml_at_all: "role: [\n" => line 1, "";
+    another_persons_login: format!("{ORDERS}subject: bob\n") => line 5, "somebody else";
+    a_login_nobody_has: format!("{ORDERS}subject: nobody-at-all\n") => line 5, "nobody-at-all";
+}
+
+#[tokio::test]
+async fn an_alias_bomb_is_defused() {
+    let mut bomb = String::from("a: &a [x,x,x,x,x,x,x,x,x]\n");
+    for (this, before) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+        bomb.push_str(&format!(
+            "{this}: &{this} [*{before},*{before},*{before},*{before},*{before},*{before},*{before}]\n"
+        ));
+    }
+    refused(&bomb).await;
+}
+
+#[tokio::test]
+async fn ten_megabytes_are_not_even_read() {
+    let check = refused(&format!("{ORDERS}# {}\n", "x".repeat(10 << 20))).await;
+    assert!(
+        check.summary.contains("too large") || check.summary.contains("KiB") || check.summary.contains("bytes"),
+        "{}",
+        check.summary
+    );
+}
+
+#[tokio::test]
+async fn links_submodules_and_strange_paths_are_refused() {
+    for (branch, path, mode) in [
+        ("link", "grants/link.yaml", "120000"),
+        ("executable", "grants/tool.yaml", "100755"),
+        ("submodule", "grants/module.yaml", "160000"),
+        ("folder", "grants/deep/er.yaml", "100644"),
+        ("case", "Grants/alice.yaml", "100644"),
+        ("other", "grants/alice.txt", "100644"),
+    ] {
+        let world = World::new().await;
+        world.alice().commits_entry(branch, path, mode, ORDERS).await;
+        let number = world.alice().opens(branch).await;
+        let check = world.check(number).await;
+        assert_eq!(check.conclusion, "failure", "{path}: {}", check.summary);
+        assert!(check.summary.contains(path), "{}", check.summary);
+        world.olga().merges(number).await;
+        assert!(world.orders.calls().is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_carries_nothing_else_along() {
+    let world = World::new().await;
+    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+    for (branch, other) in [("with-policy", "policies/more.yaml"), ("with-readme", "README.md")] {
+        let number = world
+            .alice()
+            .asks_with(branch, &[file(&format!("grants/{branch}.yaml"), ORDERS), file(other, "# more\n")])
+            .await;
+        let check = world.check(number).await;
+        assert_eq!(check.conclusion, "failure", "{}", check.summary);
+        assert!(check.summary.contains(other), "{}", check.summary);
+        world.dave().approves(number).await;
+        assert!(!world.is_merged(number).await);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_request_about_something_else_is_none_of_daypasss_business() {
+    let world = World::new().await;
+    let number = world.alice().asks_with("readme", &[("README.md".to_owned(), b"# Access\n".to_vec())]).await;
+    assert_eq!(world.check(number).await.conclusion, "neutral");
+    assert!(world.comments(number).await.is_empty());
+}
+
+#[tokio::test]
+async fn hostile_text_stays_text() {
+    let world = World::new().await;
+    let reason =
+        "</td></tr> @acme/security ![x](http://evil.test/x.png) <!-- daypass:status --> [click](javascript:x) `code`";
+    let request = ORDERS.replace("Checkouts hang since the deploy", &format!("{reason:?}"));
+    let number = world.alice().asks("alice-orders", &request).await;
+    let comment = &world.comments(number).await[0];
+    for raw in ["</td>", "![x]", "[click](", " @acme/security "] {
+        assert!(!comment.contains(raw), "{raw} in {comment}");
+    }
+    assert_eq!(comment.matches("<!-- daypass:status -->").count(), 1, "{comment}");
+}
+
+#[tokio::test]
+async fn a_broken_policy_stops_requests_but_not_expiry() {
+    let world = World::new().await;
+    let running = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(running).await;
+    assert!(
+        world.olga().pushes_to_main("policies/broken.yaml", "roles: { x: { requesters: [team:\n").await.is_success()
+    );
+    let request = world.alice().asks("again", ORDERS).await;
+    let check = world.check(request).await;
+    assert_eq!(check.conclusion, "failure");
+    assert!(check.title.contains("policy on the default branch is broken"), "{}", check.title);
+    assert!(check.summary.contains("policies/broken.yaml:1"), "{}", check.summary);
+    world.wait(chrono::TimeDelta::minutes(121)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    assert!(!world.grant_files().await.iter().any(|path| path.contains("alice-orders")));
+}

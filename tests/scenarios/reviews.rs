@@ -1,0 +1,108 @@
+//! Whose approval counts, and whose does not.
+
+use http::StatusCode;
+
+use crate::harness::World;
+use crate::life::ORDERS;
+
+#[tokio::test]
+async fn nobody_approves_their_own_request() {
+    let world = World::new().await;
+    // Carol may approve as a database owner, and asks herself.
+    let request = world.carol().asks("carol-orders", ORDERS).await;
+    assert_eq!(
+        world.carol().reviews(request, "APPROVE").await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "GitHub itself says no"
+    );
+    assert!(!world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn whoever_wrote_a_commit_does_not_approve_it() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().changes("alice-orders", &ORDERS.replace("2h", "1h")).await;
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    let comment = &world.comments(request).await[0];
+    assert!(comment.contains("`dave` does not count"), "{comment}");
+    world.carol().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn an_approval_from_before_the_last_push_does_not_count() {
+    let world = World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/settings.yaml"].clone()).unwrap();
+        files.insert("policies/settings.yaml".to_owned(), text.replace("merge: auto", "merge: manual").into_bytes());
+    })
+    .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    assert_eq!(world.check(request).await.conclusion, "success");
+    world.alice().changes("alice-orders", &ORDERS.replace("Checkouts hang", "Checkouts are slow")).await;
+    assert_ne!(world.check(request).await.conclusion, "success");
+    assert!(world.comments(request).await[0].contains("given before the last push"));
+    assert_eq!(world.alice().merges(request).await, StatusCode::METHOD_NOT_ALLOWED);
+    world.dave().approves(request).await;
+    assert_eq!(world.alice().merges(request).await, StatusCode::OK);
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn the_approval_of_somebody_else_does_not_count() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.bob().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    assert!(world.comments(request).await[0].contains("is not an approver of this role"));
+}
+
+#[tokio::test]
+async fn an_objection_blocks_until_it_is_taken_back() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().requests_changes(request).await;
+    assert_eq!(world.check(request).await.conclusion, "failure");
+    world.carol().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    world.dave().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn more_than_two_hours_need_security_after_the_owner() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", &ORDERS.replace("2h", "4h")).await;
+    world.dave().approves(request).await;
+    assert_eq!(world.check(request).await.title, "orders-db-reader for alice: waiting for approval stage security");
+    world.erin().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn a_policy_change_is_approved_by_its_owners_and_judges_open_requests_anew() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let roles = world.get("/contents/policies/roles/incident-response.yaml").await;
+    use base64::Engine as _;
+    let encoded: String = roles["content"].as_str().unwrap().split_whitespace().collect();
+    let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()).unwrap();
+    let shorter = text.replacen("max_duration: 4h", "max_duration: 1h", 1);
+    let shorter = shorter.replace(
+        "duration: 2h, reason: Checkouts hang, ticket: INC-1",
+        "duration: 1h, reason: Checkouts hang, ticket: INC-1",
+    );
+    let shorter = shorter.replace("duration: 4h, reason: Checkouts hang, ticket: INC-1 }\n    given: { teams: { engineering: [alice], data-platform: [dave], security: [erin] } }\n    expect: { valid: true, stages: [owner, security] }", "duration: 4h, reason: Checkouts hang, ticket: INC-1 }\n    given: { teams: { engineering: [alice] } }\n    expect: { valid: false }");
+    let change = world
+        .bob()
+        .asks_with("shorter", &[("policies/roles/incident-response.yaml".to_owned(), shorter.into_bytes())])
+        .await;
+    assert!(!world.is_merged(change).await);
+    world.erin().approves(change).await;
+    assert!(world.is_merged(change).await, "{}", world.check(change).await.summary);
+    let check = world.check(request).await;
+    assert_eq!(check.conclusion, "failure");
+    assert!(check.summary.contains("1h"), "{}", check.summary);
+}
