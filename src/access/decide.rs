@@ -205,17 +205,18 @@ fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for condition in &role.conditions {
         let source = condition.expression.source();
+        let field = field_in(request, source);
         match condition.expression.is_true(scope) {
             Ok(true) => {}
             Ok(false) => {
                 let message =
                     condition.message.clone().unwrap_or_else(|| format!("role `{}` requires {source}", role.name));
                 let help = format!("Role `{}` demands that this is true: {source}", role.name);
-                findings.push(finding(request, "", Code::ConditionFalse, message, &help));
+                findings.push(finding(request, field, Code::ConditionFalse, message, &help));
             }
             Err(error) => findings.push(finding(
                 request,
-                "",
+                field,
                 Code::ConditionFailed,
                 format!("a condition of role `{}` cannot be evaluated, which counts as no: {error}", role.name),
                 &format!("The condition is: {source}. If the request is right, a policy owner has to mend it."),
@@ -223,6 +224,15 @@ fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The field of the request that a condition names first, so that the finding can point at its line.
+fn field_in<'a>(request: &'a Request, condition: &str) -> &'a str {
+    let named = condition.split("request.").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    });
+    named.filter_map(|name| request.places.get_key_value(name)).map(|(name, _)| name.as_str()).next().unwrap_or("")
 }
 
 /// What expressions see.

@@ -3,6 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError};
+use crate::access::grant::GrantId;
+use crate::github::Repository;
 use crate::policy::name::RepositoryName;
 use crate::store::Claim;
 
@@ -19,8 +21,7 @@ impl Engine {
             let (github, _) = self.open(repository).await?;
             for message in waiting {
                 // A marker that nobody sees tells whether a crash came between posting and remembering.
-                let digest = hex::encode(Sha256::digest(message.id.as_bytes()));
-                let marker = format!("<!-- daypass:{} -->", digest.get(..16).unwrap_or_default());
+                let marker = marker(&message.id);
                 if self.find_comment(&github, pull, &marker).await?.is_none() {
                     github.create_comment(pull, &format!("{marker}\n{}", message.body)).await?;
                 }
@@ -32,4 +33,19 @@ impl Engine {
         }
         self.done(claim).await
     }
+
+    /// What was posted as the message `id`, if it was.
+    pub(super) async fn posted(&self, github: &Repository, pull: u64, id: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.find_comment(github, pull, &marker(id)).await?.map(|comment| comment.body))
+    }
+}
+
+/// The id of a message about a grant.
+pub(super) fn message_id(repository: &RepositoryName, grant: &GrantId, occasion: &str) -> String {
+    format!("{repository}/{grant}/{occasion}")
+}
+
+fn marker(id: &str) -> String {
+    let digest = hex::encode(Sha256::digest(id.as_bytes()));
+    format!("<!-- daypass:{} -->", digest.get(..16).unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use super::words::{COMMENT_MARKER, Publication};
 use super::{Engine, EngineError};
 use crate::access::decide::Verdict;
 use crate::access::facts::PullRequest;
-use crate::github::{Annotation, AnnotationLevel, CheckRun, Conclusion, Repository};
+use crate::github::{Annotation, AnnotationLevel, CheckRun, Comment, Conclusion, Repository};
 use crate::policy::name::{CommitId, RepositoryName};
 use crate::policy::{Finding, Severity};
 use crate::store::Published;
@@ -76,9 +76,9 @@ impl Engine {
                 Err(crate::github::GithubError::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-        } else if let Some(id) = self.find_comment(github, pull, COMMENT_MARKER).await? {
-            github.update_comment(id, body).await?;
-            return Ok(id);
+        } else if let Some(comment) = self.find_comment(github, pull, COMMENT_MARKER).await? {
+            github.update_comment(comment.id, body).await?;
+            return Ok(comment.id);
         }
         Ok(github.create_comment(pull, body).await?)
     }
@@ -89,16 +89,13 @@ impl Engine {
         github: &Repository,
         pull: u64,
         marker: &str,
-    ) -> Result<Option<u64>, EngineError> {
+    ) -> Result<Option<Comment>, EngineError> {
         let me = self.inner.github.me().await?.login();
         let comments = github.comments(pull).await?;
-        Ok(comments
-            .iter()
-            .find(|comment| {
-                comment.body.starts_with(marker)
-                    && comment.author.as_ref().is_some_and(|author| author.bot && author.login.as_str() == me)
-            })
-            .map(|comment| comment.id))
+        Ok(comments.into_iter().find(|comment| {
+            comment.body.starts_with(marker)
+                && comment.author.as_ref().is_some_and(|author| author.bot && author.login.as_str() == me)
+        }))
     }
 }
 

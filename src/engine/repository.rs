@@ -1,16 +1,19 @@
 //! Reading the default branch, step by step, and turning each step into grants, ends and refusals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::messages::message_id;
 use super::provenance::{Origin, Step};
 use super::{Engine, EngineError, words};
 use crate::access::change::grant_files;
 use crate::access::facts::{FileMode, PullRequest, PullState, TreeFile};
-use crate::access::grant::{EndReason, Grant, State};
+use crate::access::grant::{EndReason, Grant, GrantRef, State};
+use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
 use crate::ledger::{Event, EventKind};
+use crate::policy::entitlement::Entitlement;
 use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
 use crate::store::{Claim, GrantRow, Job, Message, Refusal, Tx};
 
@@ -37,7 +40,7 @@ impl Engine {
         if known.as_deref() != Some(head.as_str()) {
             let steps = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
             for step in &steps {
-                self.take_in(claim, &github, repository, step).await?;
+                self.take_in(claim, &github, repository, step, known.is_none()).await?;
             }
         }
         let now = self.inner.clock.now();
@@ -130,15 +133,22 @@ impl Engine {
         Ok(brought)
     }
 
-    /// Applies one step to what is known, durably.
+    /// Applies one step to what is known, durably. When the database is `new`, grants that are found may be applied already.
     async fn take_in(
         &self,
         claim: &Claim,
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
+        new: bool,
     ) -> Result<(), EngineError> {
         let effects = self.effects(github, repository, step).await?;
+        let mut found = Vec::new();
+        for effect in effects.iter().filter(|_| new) {
+            if let Effect::Begin(grant) = effect {
+                found.extend(self.perhaps_applied(github, repository, grant).await?);
+            }
+        }
         let mut rows = BTreeMap::new();
         for slug in effects.iter().filter_map(Effect::slug) {
             if let Some(row) = self.inner.store.live_grant(repository, &slug).await? {
@@ -148,6 +158,9 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
+        for (entitlement, applied) in found {
+            tx.put_held(&entitlement, &applied, None, now).await?;
+        }
         for effect in effects {
             match effect {
                 Effect::Begin(grant) => {
@@ -179,8 +192,33 @@ impl Engine {
             // Every open request is judged again under the new policy.
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
         }
-        tx.set_head(repository.as_str(), step.tip.as_str(), now).await?;
+        if !new {
+            // Reading a repository for the first time begins again after a crash: what it finds is treated differently.
+            tx.set_head(repository.as_str(), step.tip.as_str(), now).await?;
+        }
         Ok(tx.commit().await?)
+    }
+
+    /// What may be applied for a grant that a new database finds: a database before this one may have done it, and then it
+    /// has to be taken away at the end. What was there before any grant, the pull request tells.
+    async fn perhaps_applied(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+    ) -> Result<Vec<(Entitlement, Applied)>, EngineError> {
+        if self.inner.clock.now() < grant.window.starts_at {
+            return Ok(Vec::new());
+        }
+        let id = message_id(repository, &grant.id, "applied");
+        let told = self.posted(github, grant.id.pull_request, &id).await?.unwrap_or_default();
+        let holders = BTreeSet::from([GrantRef { repository: repository.clone(), id: grant.id.clone() }]);
+        let perhaps = |entitlement: &Entitlement| {
+            let line = words::left_alone(&entitlement.to_string());
+            let standing = told.lines().any(|told| told == line);
+            (entitlement.clone(), Applied { progress: Progress::Granting, standing, holders: holders.clone() })
+        };
+        Ok(grant.entitlements.iter().map(perhaps).collect())
     }
 
     async fn effects(
@@ -269,7 +307,7 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
         let pull = grant.id.pull_request;
-        let message = Message { id: format!("{repository}/{}/{occasion}", grant.id), body };
+        let message = Message { id: message_id(repository, &grant.id, occasion), body };
         if tx.say(repository, pull, &message, now).await? {
             tx.schedule(&Job::Messages(repository.clone(), pull), now).await?;
         }

@@ -253,13 +253,20 @@ pub(super) fn applied(grant: &Grant, receipts: &[(String, Option<Receipt>)]) -> 
         when(grant.window.ends_at)
     );
     for (entitlement, receipt) in receipts {
-        let summary = receipt.as_ref().map_or("was there before and is left alone", |receipt| receipt.summary.as_str());
-        text.push_str(&format!("\n- {}: {}\n", code(entitlement), plain(summary)));
+        match receipt {
+            Some(receipt) => text.push_str(&format!("\n- {}: {}\n", code(entitlement), plain(&receipt.summary))),
+            None => text.push_str(&format!("\n{}\n", left_alone(entitlement))),
+        }
         if let Some(handout) = receipt.as_ref().and_then(|receipt| receipt.handout.as_ref()) {
             text.push_str(&format!("\n{}\n", block(handout)));
         }
     }
     text
+}
+
+/// The line that says that access was there before. It is read again when the database was lost, as it is kept nowhere else.
+pub(super) fn left_alone(entitlement: &str) -> String {
+    format!("- {}: was there before and is left alone", code(entitlement))
 }
 
 /// A target refuses to give access, or cannot be reached.

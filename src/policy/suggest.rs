@@ -9,7 +9,7 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, candidate)| *distance <= allowed || (name.len() >= 3 && candidate.starts_with(name)))
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -43,6 +43,7 @@ mod tests {
         assert_eq!(suggest("druation", known), Some("duration"));
         assert_eq!(suggest("reasons", known), Some("reason"));
         assert_eq!(suggest("rol", known), Some("role"));
+        assert_eq!(suggest("subj", known), Some("subject"), "the beginning of a name is near enough");
         assert_eq!(suggest("colour", known), None);
     }
 }

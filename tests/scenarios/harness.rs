@@ -91,10 +91,6 @@ impl World {
         world
     }
 
-    pub fn dir(&self) -> &std::path::Path {
-        self.dir.path()
-    }
-
     pub fn alice(&self) -> Person<'_> {
         self.person("alice")
     }
@@ -131,6 +127,15 @@ impl World {
     pub async fn restart(&self) {
         self.engine().store().close().await;
         *self.daypass.lock().unwrap() = start(&self.sandbox, &self.clock, &self.orders, self.dir.path()).await;
+    }
+
+    /// The database is gone; the app starts with an empty one.
+    pub async fn lose_the_database(&self) {
+        self.engine().store().close().await;
+        for file in ["daypass.db", "daypass.db-wal", "daypass.db-shm"] {
+            let _ = std::fs::remove_file(self.dir.path().join(file));
+        }
+        self.restart().await;
     }
 
     /// From now on no webhook arrives, or all do.
@@ -397,11 +402,6 @@ impl Person<'_> {
         let (status, _) = self.call(Method::PUT, &format!("/pulls/{number}/merge"), json!({})).await;
         self.world.settle().await;
         status
-    }
-
-    pub async fn closes(&self, number: u64) {
-        self.must(Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
-        self.world.settle().await;
     }
 
     /// Pushes a file straight to the default branch; what GitHub answers.

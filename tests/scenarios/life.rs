@@ -56,7 +56,7 @@ async fn a_responder_joins_the_team_and_gets_a_certificate_for_exactly_the_windo
     let said = world.comments(request).await.join("\n");
     let line = said.lines().find(|line| line.starts_with("ssh-ed25519-cert-v01@openssh.com ")).unwrap();
     let certificate = ssh_key::Certificate::from_openssh(line).unwrap();
-    assert_eq!(certificate.valid_principals(), ["responder", "alice"]);
+    assert_eq!(certificate.valid_principals(), ["alice", "responder"]);
     assert_eq!(certificate.key_id(), format!("daypass:alice-prod#{request}:alice"));
     let now = u64::try_from(world.now().timestamp()).unwrap();
     assert_eq!((certificate.valid_after(), certificate.valid_before()), (now, now + 3_600));

@@ -71,24 +71,13 @@ async fn a_database_that_is_down_is_retried_and_told_and_holds_up_nobody_else() 
 #[tokio::test]
 async fn half_done_calls_are_found_and_not_repeated() {
     let world = World::new().await;
-    // Every change of GitHub happens, but answers 500 the first time.
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    // Every change the app makes happens, but answers 500 the first time.
     let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
     world.sandbox.disturb(Some(Arc::new(move |method: &Method, path: &str| {
-        let ours = *method != Method::GET && path.starts_with("/repos/");
-        (ours && seen.lock().unwrap().insert(format!("{method} {path}"))).then_some(Disturbance::Pretend(500))
+        let app = *method != Method::GET && path.starts_with("/repos/") && !path.ends_with("/reviews");
+        (app && seen.lock().unwrap().insert(format!("{method} {path}"))).then_some(Disturbance::Pretend(500))
     })));
-    let world = &world;
-    let request = {
-        // The people's own calls are not disturbed.
-        world.sandbox.disturb(None);
-        let request = world.alice().asks("alice-orders", ORDERS).await;
-        let seen = std::sync::Mutex::new(std::collections::BTreeSet::new());
-        world.sandbox.disturb(Some(Arc::new(move |method: &Method, path: &str| {
-            let app = *method != Method::GET && path.starts_with("/repos/") && !path.ends_with("/reviews");
-            (app && seen.lock().unwrap().insert(format!("{method} {path}"))).then_some(Disturbance::Pretend(500))
-        })));
-        request
-    };
     world.dave().approves(request).await;
     world.wait(TimeDelta::minutes(125)).await;
     assert!(world.grant_files().await.is_empty());
@@ -99,7 +88,7 @@ async fn half_done_calls_are_found_and_not_repeated() {
         reverts.as_array().unwrap().iter().filter(|pull| pull["title"].as_str().unwrap().starts_with("Revert"));
     assert_eq!(reverts.count(), 1);
     let said = world.comments(request).await;
-    assert_eq!(said.iter().filter(|text| text.contains("has role")).count(), 1, "{said:#?}");
+    assert_eq!(said.iter().filter(|text| text.contains("🟢")).count(), 1, "{said:#?}");
 }
 
 #[tokio::test]
@@ -149,15 +138,39 @@ async fn a_lost_database_is_rebuilt_from_git_and_the_grant_still_ends() {
     let request = world.alice().asks("alice-orders", ORDERS).await;
     world.dave().approves(request).await;
     world.wait(TimeDelta::minutes(30)).await;
-    world.engine().store().close().await;
-    for file in ["daypass.db", "daypass.db-wal", "daypass.db-shm"] {
-        let _ = std::fs::remove_file(world.dir().join(file));
-    }
-    world.restart().await;
+    world.lose_the_database().await;
     world.settle().await;
     assert_eq!(world.grant_files().await, ["grants/alice-orders.yaml"]);
     world.wait(TimeDelta::minutes(91)).await;
     assert!(world.grant_files().await.is_empty());
+    assert!(
+        !world.orders.is_member("orders_readonly", "alice"),
+        "what an earlier database gave is not taken for standing"
+    );
     let said = world.comments(request).await;
-    assert_eq!(said.iter().filter(|text| text.contains("has role")).count(), 1, "nothing is said twice: {said:#?}");
+    assert_eq!(said.iter().filter(|text| text.contains("🟢")).count(), 1, "nothing is said twice: {said:#?}");
+}
+
+#[tokio::test]
+async fn a_database_lost_until_after_the_end_still_takes_access_away() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.clock.advance(TimeDelta::hours(5));
+    world.lose_the_database().await;
+    world.settle().await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn access_from_before_is_left_alone_even_if_the_database_is_lost() {
+    let world = World::new().await;
+    world.orders.add("orders_readonly", "alice");
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.lose_the_database().await;
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    assert!(world.grant_files().await.is_empty());
 }

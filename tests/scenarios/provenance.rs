@@ -143,11 +143,7 @@ async fn without_the_bypass_a_refused_file_is_still_refused_after_the_database_i
     world.dave().approves(request).await;
     world.sandbox.protect("access", BranchRule::default()).unwrap();
     world.olga().pushes_to_main(FILE, ORDERS).await;
-    world.engine().store().close().await;
-    for file in ["daypass.db", "daypass.db-wal", "daypass.db-shm"] {
-        let _ = std::fs::remove_file(world.dir().join(file));
-    }
-    world.restart().await;
+    world.lose_the_database().await;
     world.settle().await;
     assert_eq!(world.grant_files().await, ["grants/alice-orders.yaml"]);
     world.wait(TimeDelta::minutes(121)).await;
