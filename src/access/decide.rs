@@ -3,6 +3,8 @@
 //! Check run, comment, command line and audit events are views of it. It is a function of the policy, the facts and the time,
 //! and of nothing else; what was decided before plays no part.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, StageState};
@@ -157,6 +159,9 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     };
     let (entitlements, obstacles) = entitlements::render(role, &scope, recipient);
     decision.entitlements = entitlements;
+    if case.merged_at().is_none() {
+        decision.findings.extend(unconfigured(request, &decision.entitlements, case.policy));
+    }
     decision.findings.extend(obstacles.into_iter().map(|obstacle| about_request(request, obstacle)));
     let (involved, unknown) = involved(case.facts, Some(&subject), case);
     decision.findings.extend(unknown);
@@ -224,6 +229,19 @@ fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Access to systems the server does not know cannot be given. What was merged before is not undone by this: it waits.
+fn unconfigured(request: &Request, entitlements: &[Entitlement], policy: &Policy) -> Vec<Finding> {
+    let targets: BTreeSet<_> = entitlements.iter().map(|entitlement| &entitlement.target).collect();
+    let unknown = targets.into_iter().filter(|target| policy.unconfigured.contains(*target));
+    unknown
+        .map(|target| {
+            let message =
+                format!("role `{}` is on target `{target}`, which is not configured on the server", request.role);
+            finding(request, "role", Code::TargetNotConfigured, message, Code::TargetNotConfigured.explanation())
+        })
+        .collect()
 }
 
 /// The field of the request that a condition names first, so that the finding can point at its line.

@@ -45,6 +45,7 @@ pub(super) async fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
     let options = Options {
         dir: args.dir.clone(),
         organisation: "acme".to_owned(),
+        repository: "access".to_owned(),
         clock: Clock::system(),
         base_url: base_url.clone(),
         webhooks: WebhookSink::Http(args.webhook_url.clone()),

@@ -1,5 +1,6 @@
 //! `daypass serve`: the server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,6 +8,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, asked_to_stop, unreachable, usage};
@@ -31,41 +35,64 @@ pub struct ServeArgs {
 pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
     let settings = Settings::read(&args.config, std::env::vars()).map_err(usage)?;
     log(&settings.log)?;
-    let clock = Clock::system();
-    let engine = engine(&settings, &clock).await?;
-    let secrets = settings.webhook_secrets().map_err(usage)?;
-    let listener = tokio::net::TcpListener::bind(settings.listen)
+    let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("`listen` {} cannot be used", settings.listen))
         .map_err(usage)?;
-    let address = listener.local_addr().map_err(unreachable)?;
-    engine.begin().await.map_err(unreachable)?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Daypass is up");
-    let (stop, stopping) = tokio::sync::watch::channel(false);
-    let stopped = move || {
-        let mut stopping = stopping.clone();
-        async move {
-            // An error means that the sender is gone, which is a stop too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }
-    };
-    let workers: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (engine, stopped) = (engine.clone(), stopped());
-            tokio::spawn(async move { engine.run(stopped).await })
-        })
-        .collect();
-    let server = axum::serve(listener, web::router(engine.clone(), secrets)).with_graceful_shutdown(stopped());
-    let server = tokio::spawn(server.into_future());
+    let server = Server::start(&settings, &Clock::system(), listener).await?;
+    tracing::info!(address = %server.address, version = env!("CARGO_PKG_VERSION"), "Daypass is up");
     asked_to_stop().await;
     tracing::info!("stopping: what has begun is finished first");
-    let _ = stop.send(true);
-    for worker in workers {
-        worker.await.map_err(unreachable)?;
-    }
-    server.await.map_err(unreachable)?.map_err(unreachable)?;
-    engine.store().close().await;
+    server.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The running app: its entrance and its workers.
+pub(super) struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    engine: Engine,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    entrance: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Starts everything; webhooks are taken on `listener`.
+    pub(super) async fn start(settings: &Settings, clock: &Clock, listener: TcpListener) -> Result<Self, Failure> {
+        let engine = engine(settings, clock).await?;
+        let secrets = settings.webhook_secrets().map_err(usage)?;
+        let address = listener.local_addr().map_err(unreachable)?;
+        engine.begin().await.map_err(unreachable)?;
+        let (stop, stopping) = watch::channel(false);
+        let stopped = move || {
+            let mut stopping = stopping.clone();
+            async move {
+                // An error means that the sender is gone, which is a stop too.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            }
+        };
+        let workers = (0..WORKERS)
+            .map(|_| {
+                let (engine, stopped) = (engine.clone(), stopped());
+                tokio::spawn(async move { engine.run(stopped).await })
+            })
+            .collect();
+        let entrance = axum::serve(listener, web::router(engine.clone(), secrets)).with_graceful_shutdown(stopped());
+        let entrance = tokio::spawn(entrance.into_future());
+        Ok(Self { address, engine, stop, workers, entrance })
+    }
+
+    /// Stops; what has begun is finished first.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        let _ = self.stop.send(true);
+        for worker in self.workers {
+            worker.await.map_err(unreachable)?;
+        }
+        self.entrance.await.map_err(unreachable)?.map_err(unreachable)?;
+        self.engine.store().close().await;
+        Ok(())
+    }
 }
 
 async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {

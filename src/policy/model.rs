@@ -24,6 +24,8 @@ pub struct Policy {
     pub groups: BTreeMap<GroupName, BTreeSet<Principal>>,
     /// The systems roles may name, by name.
     pub targets: BTreeMap<TargetName, TargetKind>,
+    /// Those of them the server has no configuration for: what is on them cannot be requested. Empty where nobody knows.
+    pub unconfigured: BTreeSet<TargetName>,
     /// What people can ask for.
     pub roles: BTreeMap<RoleName, Role>,
     /// The approval rules, `none` included if it is written down.

@@ -70,6 +70,7 @@ struct Resolver<'a> {
     people: Seen<Login>,
     groups: Seen<GroupName>,
     targets: BTreeMap<TargetName, TargetKind>,
+    unconfigured: BTreeSet<TargetName>,
     target_places: Seen<TargetName>,
     roles: Seen<RoleName>,
     approvals: Seen<ApprovalName>,
@@ -134,7 +135,9 @@ impl Resolver<'_> {
                     let help = near.map_or(Code::TargetNotConfigured.explanation().to_owned(), |near| {
                         format!("Did you mean `{near}`?")
                     });
-                    self.error(path, name.place(), Code::TargetNotConfigured, message, &help);
+                    // A warning: requests for roles on it are refused, all others go on.
+                    self.warn(path, name.place(), Code::TargetNotConfigured, message, &help);
+                    self.unconfigured.insert((**name).clone());
                 }
             }
         }
@@ -147,6 +150,7 @@ impl Resolver<'_> {
             people: BTreeMap::new(),
             groups: BTreeMap::new(),
             targets: self.targets.clone(),
+            unconfigured: self.unconfigured.clone(),
             roles: BTreeMap::new(),
             approvals: BTreeMap::new(),
             tests: Vec::new(),

@@ -258,7 +258,7 @@ fn write(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, path: &str, put: b
     let sha = ctx.text("sha").or_else(|| ctx.query.get("sha").cloned());
     match (&standing, &sha) {
         (Some(_), None) => return refuse(422, "Invalid request.\n\n\"sha\" wasn't supplied."),
-        (Some(entry), Some(sha)) if entry.id.to_string() != *sha => {
+        (Some(entry), Some(sha)) if super::git::id(sha) != Some(entry.id) => {
             return refuse(409, format!("{path} does not match {sha}"));
         }
         (None, _) if !put => return not_found(),

@@ -14,6 +14,7 @@ mod contents;
 mod git;
 mod issues;
 mod json;
+mod page;
 mod people;
 mod pulls;
 mod route;
@@ -45,6 +46,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// The organisation.
     pub organisation: String,
+    /// The policy repository of the example world.
+    pub repository: String,
     /// The time.
     pub clock: Clock,
     /// The address in its answers, such as `http://127.0.0.1:8081`.
@@ -206,6 +209,3 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
     std::fs::write(&beside, bytes).map_err(io)?;
     std::fs::rename(&beside, path).map_err(io)
 }
-
-#[cfg(test)]
-mod tests;

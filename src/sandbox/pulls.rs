@@ -87,8 +87,7 @@ pub(super) fn blocked(state: &State, repository: &Repository, pull: &Pull) -> Op
         return None;
     }
     let _ = state;
-    let latest =
-        repository.checks.values().filter(|check| check.head == pull.head && check.name == "daypass").next_back();
+    let latest = repository.checks.values().rfind(|check| check.head == pull.head && check.name == "daypass");
     match latest {
         None => Some("Required status check \"daypass\" is expected.".to_owned()),
         Some(check) => match check.conclusion.as_deref() {
@@ -477,8 +476,8 @@ fn of_commit(ctx: &Ctx<'_>, repository: &str, git: &Git, commit: &str) -> Answer
     let Some(id) = resolve(git, commit) else { return refuse(422, format!("No commit found for SHA: {commit}")) };
     let mut found = Vec::new();
     for pull in known.pulls.values() {
-        let brought =
-            pull.merged.as_ref().is_some_and(|merged| merged.commit == id.to_string()) || rebased(git, pull, id);
+        let brought = pull.merged.as_ref().is_some_and(|merged| super::git::id(&merged.commit) == Some(id))
+            || rebased(git, pull, id);
         if brought || facts(git, pull).commits.iter().any(|commit| commit.id == id) {
             found.push(ctx.view().pull(known, pull));
         }

@@ -168,6 +168,9 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
         }
         return response;
     }
+    if let Some(page) = super::page::of(&sandbox, &path) {
+        return page.into_response();
+    }
     let query = pairs(parts.uri.query().unwrap_or_default());
     let json: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
     let answer = answer(&sandbox, &parts.method, &path, &parts.headers, query.clone(), json.clone());

@@ -309,7 +309,7 @@ impl Sandbox {
         Ok(id)
     }
 
-    /// The example world: acme with its people, teams and the policy repository `access` made of `files`. Returns the tokens of
+    /// The example world: acme with its people, teams and the policy repository made of `files`. Returns the tokens of
     /// its people, by login.
     pub fn example(&self, files: &[(String, Vec<u8>)]) -> Result<BTreeMap<String, SecretString>, SandboxError> {
         for team in [
@@ -329,7 +329,7 @@ impl Sandbox {
             ("alice", &["engineering", "on-call"][..]),
             ("bob", &["engineering", "sre"]),
             ("carol", &["engineering", "platform-leads"]),
-            ("dave", &["data-platform"]),
+            ("dave", &["data-platform", "sre"]),
             ("erin", &["security"]),
         ] {
             self.add_member(login, false)?;
@@ -338,8 +338,12 @@ impl Sandbox {
             }
         }
         self.add_member("olga", true)?;
-        self.create_repository("access", files)?;
-        self.protect("access", BranchRule { required_check: true, pull_request_required: true, admins_bypass: true })?;
+        let repository = &self.options.repository;
+        self.create_repository(repository, files)?;
+        self.protect(
+            repository,
+            BranchRule { required_check: true, pull_request_required: true, admins_bypass: true },
+        )?;
         self.install_app()?;
         let people = ["alice", "bob", "carol", "dave", "erin", "olga"];
         people.iter().map(|login| Ok(((*login).to_owned(), self.user_token(login)?))).collect()

@@ -71,6 +71,7 @@ impl World {
         let sandbox = Sandbox::open(sandbox::Options {
             dir: dir.path().join("github"),
             organisation: "acme".to_owned(),
+            repository: "access".to_owned(),
             clock: clock.clone(),
             base_url: BASE.to_owned(),
             webhooks: WebhookSink::Queue,

@@ -132,6 +132,27 @@ async fn hostile_text_stays_text() {
 }
 
 #[tokio::test]
+async fn a_target_the_server_does_not_know_stops_only_the_roles_on_it() {
+    let world = World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/targets.yaml"].clone()).unwrap() + "  billing-db: postgres\n";
+        files.insert("policies/targets.yaml".to_owned(), text.into_bytes());
+        let role = "roles:\n  billing:\n    description: Bills\n    risk: low\n    requesters: [team:engineering]\n    \
+                    max_duration: 1h\n    approval: none\n    entitlements:\n      \
+                    - postgres: { target: billing-db, role: reader }\n";
+        files.insert("policies/roles/billing.yaml".to_owned(), role.as_bytes().to_vec());
+    })
+    .await;
+    let bills = world.alice().asks("bills", "role: billing\nduration: 1h\nreason: A customer asks\n").await;
+    let check = world.check(bills).await;
+    assert_eq!(check.conclusion, "failure");
+    let (path, line, message) = place(&check);
+    assert_eq!((path.as_str(), line), ("grants/bills.yaml", 1));
+    assert!(message.contains("billing-db") && message.contains("not configured on the server"), "{message}");
+    let orders = world.alice().asks("alice-orders", ORDERS).await;
+    assert!(world.check(orders).await.title.contains("waiting"));
+}
+
+#[tokio::test]
 async fn a_broken_policy_stops_requests_but_not_expiry() {
     let world = World::new().await;
     let running = world.alice().asks("alice-orders", ORDERS).await;
