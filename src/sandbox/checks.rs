@@ -151,6 +151,7 @@ pub(super) fn event(ctx: &mut Ctx<'_>, repository: &str, id: u64, action: &str, 
     let known = ctx.repository(repository)?;
     let Some(check) = known.checks.get(&id) else { return not_found() };
     let mut payload = json!({ "check_run": ctx.view().check(known, check) });
+    payload["check_run"]["check_suite"] = ctx.view().check_suite(known, check);
     if let (Value::Object(payload), Value::Object(more)) = (&mut payload, more) {
         payload.extend(more);
     }

@@ -55,10 +55,12 @@ impl View<'_> {
     /// `simple-user`.
     pub fn user(&self, id: u64) -> Value {
         let Some(user) = self.state.users.get(&id) else { return Value::Null };
-        let api = self.api(&format!("/users/{}", user.login));
+        let login = percent_encoding::utf8_percent_encode(&user.login, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let login = login.replace("%2D", "-");
+        let api = self.api(&format!("/users/{login}"));
         let mut value = json!({
             "login": user.login, "id": user.id, "node_id": node("U", user.id), "gravatar_id": "", "site_admin": false,
-            "avatar_url": self.html(&format!("/avatars/{}", user.id)), "url": api, "html_url": self.html(&format!("/{}", user.login)),
+            "avatar_url": self.html(&format!("/avatars/{}", user.id)), "url": api, "html_url": self.html(&format!("/{login}")),
             "type": if user.bot { "Bot" } else { "User" }, "user_view_type": "public",
         });
         let links = self.links(
@@ -531,6 +533,43 @@ impl View<'_> {
             },
             "check_suite": { "id": check.id }, "app": self.app(), "pull_requests": pulls,
         })
+    }
+}
+
+impl View<'_> {
+    /// The suite of a check run, as the webhook about the run carries it.
+    pub fn check_suite(&self, repository: &Repository, check: &Check) -> Value {
+        let pull = repository.pulls.values().find(|pull| pull.head == check.head);
+        let run = self.check(repository, check);
+        json!({
+            "id": check.id, "node_id": node("CS", check.id), "head_branch": pull.map(|pull| &pull.head_branch), "head_sha": check.head,
+            "status": check.status, "conclusion": check.conclusion, "before": null, "after": check.head,
+            "url": format!("{}/check-suites/{}", self.repository_path(repository), check.id),
+            "pull_requests": run["pull_requests"], "app": run["app"], "created_at": run["started_at"], "updated_at": run["started_at"],
+        })
+    }
+}
+
+/// What webhooks carry differs from what the API answers: fields the API has gained since are left out, a repository tells its
+/// custom properties.
+pub(super) fn as_webhook(payload: &mut Value) {
+    match payload {
+        Value::Array(items) => items.iter_mut().for_each(as_webhook),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(as_webhook);
+            fields.remove("user_view_type");
+            if fields.contains_key("members_url") && fields.contains_key("slug") {
+                fields.remove("type");
+            }
+            if fields.contains_key("installations_count") || fields.contains_key("access_tokens_url") {
+                fields.remove("installations_count");
+                fields.remove("client_id");
+            }
+            if fields.contains_key("full_name") {
+                fields.entry("custom_properties").or_insert_with(|| json!({}));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -114,10 +114,14 @@ pub(super) fn send(
         if let Some(repository) = repository.and_then(|name| state.repositories.get(name)) {
             payload["repository"] = view.repository(repository);
         }
-        payload["organization"] = view.organisation();
         payload["sender"] = view.user(sender);
-        payload["installation"] = json!({ "id": installation.id, "node_id": format!("I_{}", installation.id) });
+        // The event about the installation itself carries all of it, and no organisation.
+        if payload.get("installation").is_none() {
+            payload["organization"] = view.organisation();
+            payload["installation"] = json!({ "id": installation.id, "node_id": format!("I_{}", installation.id) });
+        }
     }
+    super::json::as_webhook(&mut payload);
     let record = DeliveryRecord {
         id: state.id(),
         guid: uuid::Uuid::new_v4().to_string(),
@@ -170,12 +174,7 @@ pub(super) fn installation(sandbox: &Sandbox, state: &mut State) {
     let view = super::json::View { sandbox, state };
     let payload = json!({ "installation": view.installation(&installation), "repositories": [] });
     let sender = state.organisation.owners.first().copied().unwrap_or(state.app.bot);
-    let sent = payload["installation"].clone();
     send(sandbox, state, "installation", Some("created"), None, sender, payload);
-    // The whole installation, not only its id as in other events.
-    if let Some(record) = state.deliveries.last_mut() {
-        record.payload["installation"] = sent;
-    }
 }
 
 /// The webhooks of a branch that moved, appeared or went.
