@@ -39,8 +39,10 @@ use crate::store::{Claim, Delivery, Job, Store, Tx};
 use crate::target::Targets;
 use clock::Clock;
 
-/// How long a job may take before somebody else may take it over.
-const LEASE: TimeDelta = TimeDelta::minutes(5);
+/// How long after its process died a job may be taken over by another. Whoever works on it renews the lease meanwhile.
+const LEASE: TimeDelta = TimeDelta::seconds(30);
+/// How often the lease is renewed.
+const RENEWAL: std::time::Duration = std::time::Duration::from_secs(10);
 /// How many deliveries are looked at in one step.
 const DELIVERIES_PER_STEP: u32 = 100;
 /// The longest pause between two attempts at the same job. Short, because a revocation may be waiting.
@@ -99,6 +101,7 @@ impl Engine {
     /// Asks for a look at everything: what happened while nobody was running is found this way.
     pub async fn begin(&self) -> Result<(), EngineError> {
         let now = self.inner.clock.now();
+        self.inner.store.release_leases_of_the_dead().await?;
         let mut tx = self.inner.store.begin().await?;
         for repository in &self.inner.options.repositories {
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
@@ -129,7 +132,12 @@ impl Engine {
         let Some(claim) = self.inner.store.claim(self.inner.clock.now(), LEASE).await? else { return Ok(false) };
         // More work may have become due than this worker can take: let another one look too.
         self.wake();
-        if let Err(error) = self.perform(&claim).await {
+        // Both make progress: with SQLite's one connection, renewing may have to wait for the work to let go of it.
+        let done = tokio::select! {
+            done = self.perform(&claim) => done,
+            error = self.keep_lease(&claim) => Err(error),
+        };
+        if let Err(error) = done {
             self.postpone(&claim, &error).await?;
         }
         Ok(true)
@@ -228,6 +236,18 @@ impl Engine {
                 self.inner.options.repositories.iter().map(|name| Job::Sweep(name.clone())).collect()
             }
             Hint::Nowhere => Vec::new(),
+        }
+    }
+
+    /// Renews the lease for as long as it is polled; completes only when it is lost.
+    async fn keep_lease(&self, claim: &Claim) -> EngineError {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            match self.inner.store.renew(claim, self.inner.clock.now() + LEASE).await {
+                Err(error @ crate::store::StoreError::LeaseLost(_)) => return error.into(),
+                Err(error) => tracing::warn!(job = %claim.job, %error, "the lease could not be renewed"),
+                Ok(()) => {}
+            }
         }
     }
 

@@ -58,6 +58,8 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// Whether no other process shares it.
+    single_process: bool,
 }
 
 /// A transaction: dropped without [`Tx::commit`], nothing of it happened.
@@ -101,7 +103,7 @@ impl Store {
             .connect_with(options)
             .await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, single_process: sqlite })
     }
 
     /// Begins a transaction.

@@ -93,6 +93,25 @@ async fn whoever_lost_the_lease_can_write_nothing() {
 }
 
 #[tokio::test]
+async fn a_renewed_lease_is_kept_and_a_lost_one_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    ask(&store, &sync(), noon()).await;
+    let claim = store.claim(noon(), LEASE).await.unwrap().unwrap();
+    store.renew(&claim, noon() + LEASE * 2).await.unwrap();
+    assert!(store.claim(noon() + LEASE, LEASE).await.unwrap().is_none());
+    let other = store.claim(noon() + LEASE * 2, LEASE).await.unwrap().unwrap();
+    assert!(matches!(store.renew(&claim, noon() + LEASE * 3).await, Err(StoreError::LeaseLost(_))));
+
+    store.release_leases_of_the_dead().await.unwrap();
+    assert!(store.claim(noon() + LEASE * 2, LEASE).await.unwrap().is_some());
+    assert!(
+        matches!(finish(&store, &other, None).await, Err(StoreError::LeaseLost(_))),
+        "it was not dead; it is fenced off"
+    );
+}
+
+#[tokio::test]
 async fn a_failed_job_comes_back_with_what_it_said() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;

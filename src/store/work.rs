@@ -147,6 +147,27 @@ impl Store {
         }
     }
 
+    /// Holds a claimed job until `until`; fails with [`StoreError::LeaseLost`] if somebody else holds it now.
+    pub async fn renew(&self, claim: &Claim, until: DateTime<Utc>) -> Result<(), StoreError> {
+        let job = claim.job.to_string();
+        let renewed = sqlx::query("UPDATE work SET held_until = $3 WHERE job = $1 AND token = $2")
+            .bind(&job)
+            .bind(&claim.token)
+            .bind(until.timestamp_millis())
+            .execute(&self.pool)
+            .await?;
+        if renewed.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
+    }
+
+    /// Lets go of every job where only one process works on a database, which is so with SQLite: whoever held it is dead, and
+    /// what it held need not wait. Should it be alive after all, it has lost its leases and can finish nothing.
+    pub async fn release_leases_of_the_dead(&self) -> Result<(), StoreError> {
+        if self.single_process {
+            sqlx::query("UPDATE work SET token = NULL, held_until = NULL").execute(&self.pool).await?;
+        }
+        Ok(())
+    }
+
     /// When the next job is due or comes free, if there is one.
     pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let millis: Option<i64> = sqlx::query_scalar(

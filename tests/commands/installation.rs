@@ -1,0 +1,187 @@
+//! `daypass sandbox` and `daypass serve` as two processes, with a real PostgreSQL server as `orders-db`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::daypass;
+use crate::support::postgres::Postgres;
+use crate::support::{Process, eventually, free_port};
+
+pub struct Installation {
+    pub postgres: Postgres,
+    pub dir: tempfile::TempDir,
+    pub facts: Value,
+    port: u16,
+    serve: Option<Process>,
+    _sandbox: Process,
+    client: reqwest::Client,
+}
+
+fn spawn(mut command: Command, log: PathBuf) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+impl Installation {
+    /// Everything up, with the database of Daypass itself at `store` (`{}`: the PostgreSQL server).
+    pub fn start(store_in_postgres: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let port = free_port();
+        let mut sandbox = daypass();
+        sandbox
+            .arg("sandbox")
+            .args(["--port", "0", "--dir"])
+            .arg(at("github"))
+            .arg("--print-json")
+            .arg(at("facts.json"));
+        sandbox.args(["--webhook-url", &format!("http://127.0.0.1:{port}/webhooks/github")]);
+        if let Some(exchanges) = std::env::var_os("DAYPASS_EXCHANGES") {
+            sandbox.arg("--record").arg(PathBuf::from(exchanges).join(format!("{}.jsonl", std::process::id())));
+        }
+        let sandbox = Process(spawn(sandbox, at("sandbox.log")));
+        let postgres = Postgres::start();
+        let mut facts = Value::Null;
+        eventually("the sandbox says where it is", || {
+            let text = std::fs::read_to_string(at("facts.json")).unwrap_or_default();
+            facts = serde_json::from_str(&text).unwrap_or_default();
+            facts.is_object()
+        });
+        std::fs::write(at("orders-url"), postgres.url("postgres")).unwrap();
+        let store = match store_in_postgres {
+            true => postgres.url("daypass"),
+            false => format!("sqlite://{}", at("daypass.db").display()),
+        };
+        let config = json!({
+            "listen": format!("127.0.0.1:{port}"),
+            "github": {
+                "api_url": facts["api_url"], "app_id": facts["app_id"], "private_key_file": facts["private_key_file"],
+                "webhook_secret_file": facts["webhook_secret_file"],
+            },
+            "repositories": [facts["repository"]],
+            "store": { "url": store },
+            "targets": { "github": { "github": {} }, "orders-db": { "postgres": { "url_file": at("orders-url") } } },
+            "intervals": { "resync": "2s" },
+        });
+        // JSON is YAML.
+        std::fs::write(at("daypass.yaml"), config.to_string()).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut installation = Self { postgres, dir, facts, port, serve: None, _sandbox: sandbox, client };
+        installation.serve();
+        installation
+    }
+
+    /// Starts `daypass serve`.
+    pub fn serve(&mut self) {
+        let mut command = daypass();
+        command.args(["serve", "--config"]).arg(self.dir.path().join("daypass.yaml"));
+        self.serve = Some(Process(spawn(command, self.dir.path().join("serve.log"))));
+        let port = self.port;
+        eventually("daypass serve listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// `kill -9` of `daypass serve`.
+    pub fn kill(&mut self) {
+        self.serve = None;
+    }
+
+    /// What `daypass serve` logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("serve.log")).unwrap()
+    }
+
+    pub fn tokens(&self) -> BTreeMap<String, String> {
+        serde_json::from_value(self.facts["tokens"].clone()).unwrap()
+    }
+
+    /// An address git clones with a person's token.
+    pub fn git_address(&self, login: &str) -> String {
+        let base = self.facts["base_url"].as_str().unwrap().replace("http://", "");
+        format!("http://{login}:{}@{base}/acme/access.git", self.tokens()[login])
+    }
+
+    /// Runs git in the installation's directory; its output.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=alice", "-c", "user.email=alice@example.com"])
+            .args(arguments)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub async fn call(&self, login: &str, method: reqwest::Method, path: &str, body: Value) -> Value {
+        let url = format!("{}/repos/acme/access{path}", self.facts["api_url"].as_str().unwrap());
+        let request = self.client.request(method, url).bearer_auth(&self.tokens()[login]);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.json().await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        self.call("olga", reqwest::Method::GET, path, Value::Null).await
+    }
+
+    /// Alice asks with this text; the number of her pull request.
+    pub async fn alice_asks(&self, slug: &str, request: &str) -> u64 {
+        use reqwest::Method;
+        let main = self.get("/git/ref/heads/main").await;
+        let branch = json!({ "ref": format!("refs/heads/{slug}"), "sha": main["object"]["sha"] });
+        self.call("alice", Method::POST, "/git/refs", branch).await;
+        let file = json!({ "message": "Ask", "content": STANDARD.encode(request), "branch": slug });
+        self.call("alice", Method::PUT, &format!("/contents/grants/{slug}.yaml"), file).await;
+        let pull = json!({ "title": slug, "head": slug, "base": "main" });
+        self.call("alice", Method::POST, "/pulls", pull).await["number"].as_u64().unwrap()
+    }
+
+    pub async fn dave_approves(&self, number: u64) {
+        let review = json!({ "event": "APPROVE" });
+        self.call("dave", reqwest::Method::POST, &format!("/pulls/{number}/reviews"), review).await;
+    }
+
+    /// How many comments of Daypass on a pull request contain `text`.
+    pub async fn comments_with(&self, number: u64, text: &str) -> usize {
+        let comments = self.get(&format!("/issues/{number}/comments?per_page=100")).await;
+        let comments = comments.as_array().unwrap().iter();
+        comments.filter(|comment| comment["body"].as_str().unwrap().contains(text)).count()
+    }
+
+    /// How often the orders database was told this.
+    pub fn orders_were_told(&self, statement: &str) -> usize {
+        self.postgres.log().lines().filter(|line| line.contains(statement)).count()
+    }
+
+    /// Waits until the last grant file has left the default branch.
+    pub async fn until_reverted(&self) {
+        for _ in 0..600 {
+            let tree = self.get("/git/trees/main?recursive=1").await;
+            let paths = tree["tree"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap());
+            if paths.filter(|path| path.starts_with("grants/") && *path != "grants/.gitkeep").count() == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("never reverted; the log says:\n{}", self.log());
+    }
+
+    /// Waits until a pull request is merged.
+    pub async fn until_merged(&self, number: u64) {
+        for _ in 0..600 {
+            if self.get(&format!("/pulls/{number}")).await["merged"] == true {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("never merged; the log says:\n{}", self.log());
+    }
+}

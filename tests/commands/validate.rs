@@ -1,0 +1,65 @@
+//! `daypass validate` and the exit codes of the command line.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::daypass;
+
+const ORDERS: &str = "role: orders-db-reader\nduration: 2h\nticket: INC-1\nreason: Checkouts hang\n";
+
+/// A working tree with the starter policy and these grant files.
+fn tree(grants: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"))
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    std::fs::create_dir(dir.path().join("grants")).unwrap();
+    for (name, text) in grants {
+        std::fs::write(dir.path().join("grants").join(name), text).unwrap();
+    }
+    dir
+}
+
+fn validate(dir: &tempfile::TempDir, arguments: &[&str]) -> (Option<i32>, String) {
+    let output: Output = daypass().arg("validate").arg(dir.path()).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_good_tree_is_good_in_every_format() {
+    let dir = tree(&[("alice.yaml", ORDERS)]);
+    for format in ["human", "json", "github"] {
+        let (code, text) = validate(&dir, &["--format", format]);
+        assert_eq!(code, Some(0), "{text}");
+    }
+    assert!(validate(&dir, &[]).1.contains("1 grants: 0 errors"));
+}
+
+#[test]
+fn a_mistake_is_shown_with_its_place_in_every_format() {
+    let dir = tree(&[("alice.yaml", &ORDERS.replace("orders-db-reader", "orders-db-raeder"))]);
+    let (code, human) = validate(&dir, &["--format", "human"]);
+    assert_eq!(code, Some(1));
+    assert!(human.contains("grants/alice.yaml:1:7") && human.contains("orders-db-reader"), "{human}");
+    let (code, json) = validate(&dir, &["--format", "json"]);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json.to_string().contains("DP"), "{json}");
+    let (code, github) = validate(&dir, &["--format", "github"]);
+    assert_eq!(code, Some(1));
+    assert!(github.starts_with("::error file=grants/alice.yaml,line=1,"), "{github}");
+}
+
+#[test]
+fn what_cannot_be_read_is_a_usage_error() {
+    let output = daypass().args(["validate", "/no/such/place"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let output = daypass().args(["serve", "--config", "/no/such/daypass.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/no/such/daypass.yaml"));
+    assert_eq!(daypass().arg("no-such-command").output().unwrap().status.code(), Some(2));
+}

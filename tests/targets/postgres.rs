@@ -1,0 +1,105 @@
+//! `GRANT` and `REVOKE` on a real PostgreSQL server.
+
+use std::process::Stdio;
+
+use daypass::policy::entitlement::{Access, Entitlement};
+use daypass::target::postgres::Postgres as PostgresTarget;
+use daypass::target::{Observed, Target, TargetError};
+use secrecy::SecretString;
+
+use crate::support::eventually;
+use crate::support::postgres::Postgres;
+
+fn target(server: &Postgres) -> PostgresTarget {
+    PostgresTarget::new(&SecretString::from(server.url("postgres")), true).unwrap()
+}
+
+fn membership(role: &str, login: &str) -> Entitlement {
+    let access = Access::Postgres { role: role.to_owned(), login: login.to_owned() };
+    Entitlement { target: "orders-db".parse().unwrap(), access }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn alice_reads_the_orders_while_she_has_the_role_and_not_afterwards() {
+    let server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    let access = membership("orders_readonly", "alice");
+    assert!(target.check().await.unwrap().starts_with("PostgreSQL "));
+    assert!(!server.can_read_orders("alice"));
+    assert_eq!(target.observe(&access).await.unwrap(), Observed::Absent);
+
+    let receipt = target.grant(&access, now).await.unwrap();
+    assert_eq!(target.grant(&access, now).await.unwrap(), receipt, "twice is once");
+    assert!(server.can_read_orders("alice"));
+    assert!(!server.can_read_orders("bob"));
+    assert_eq!(target.observe(&access).await.unwrap(), Observed::Present);
+
+    target.revoke(&access, Some(&receipt), now).await.unwrap();
+    target.revoke(&access, Some(&receipt), now).await.unwrap();
+    assert!(!server.can_read_orders("alice"));
+    assert_eq!(target.observe(&access).await.unwrap(), Observed::Absent);
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn a_session_that_is_open_when_the_role_is_revoked_is_ended() {
+    let server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    let access = membership("orders_readonly", "alice");
+    target.grant(&access, now).await.unwrap();
+    let mut session =
+        server.psql_command("alice").args(["-c", "SELECT pg_sleep(600)"]).stderr(Stdio::null()).spawn().unwrap();
+    let sessions = || server.psql("admin", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").unwrap();
+    eventually("alice's session runs", || sessions() == "1");
+    let receipt = target.revoke(&access, None, now).await.unwrap();
+    assert!(receipt.summary.contains("1"), "{}", receipt.summary);
+    eventually("alice's session is gone", || sessions() == "0");
+    assert!(!session.wait().unwrap().success());
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn names_are_names_and_never_sql() {
+    let server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    let nasty = r#"x"; DROP TABLE orders; --"#;
+    server.psql("admin", &format!("CREATE ROLE \"{}\" NOLOGIN", nasty.replace('"', "\"\""))).unwrap();
+    server.psql("admin", &format!("GRANT \"{}\" TO daypass WITH ADMIN OPTION", nasty.replace('"', "\"\""))).unwrap();
+    let access = membership(nasty, "alice");
+    target.grant(&access, now).await.unwrap();
+    assert_eq!(target.observe(&access).await.unwrap(), Observed::Present);
+    target.revoke(&access, None, now).await.unwrap();
+    assert_eq!(server.psql("admin", "SELECT count(*) FROM orders"), Ok("1".to_owned()));
+    for login in ["", "a\0b", &"x".repeat(64)] {
+        assert!(matches!(
+            target.grant(&membership("orders_readonly", login), now).await,
+            Err(TargetError::Permanent(_))
+        ));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn what_is_missing_or_forbidden_is_permanent_and_what_is_down_is_temporary() {
+    let mut server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    for (role, login, says) in [
+        ("orders_readonly", "nobody_at_all", "there is no login"),
+        ("orders_reader", "alice", "there is no role"),
+        ("admin", "alice", "SQLSTATE 42501"),
+    ] {
+        match target.grant(&membership(role, login), now).await {
+            Err(TargetError::Permanent(message)) => assert!(message.contains(says), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    server.crash();
+    match target.grant(&membership("orders_readonly", "alice"), now).await {
+        Err(error @ TargetError::Temporary(_)) => assert!(!format!("{error:?}").contains("open-sesame"), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    server.resume();
+    target.grant(&membership("orders_readonly", "alice"), now).await.unwrap();
+    assert!(server.can_read_orders("alice"));
+}
