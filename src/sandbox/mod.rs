@@ -4,7 +4,7 @@
 //! faithful it is, is tested against GitHub's own OpenAPI description, not believed. It runs on a port (`daypass sandbox`), inside
 //! the demo, and in process under octocrab. All times come from the one [`Clock`].
 //!
-//! A world is arranged through the methods of [`Sandbox`], or over HTTP at `/_sandbox/…` (see [`admin`]), which real GitHub does
+//! A world is arranged through the methods of [`Sandbox`], or over HTTP at `/_sandbox/…` (see `admin.rs`), which real GitHub does
 //! not have.
 
 mod admin;

@@ -49,6 +49,10 @@ impl Description {
 
     fn operation(&self, method: &str, path: &str) -> Option<Operation<'_>> {
         let method = method.to_ascii_lowercase();
+        // The addresses GitHub gives teams lead to a path it does not describe, for something it does.
+        let by_id = path.strip_prefix("/organizations/").and_then(|rest| rest.split_once("/team/"));
+        let by_id = by_id.map(|(_, team)| format!("/teams/{team}"));
+        let path = by_id.as_deref().unwrap_or(path);
         let paths = self.document["paths"].as_object()?;
         let (template, item) = paths
             .iter()
