@@ -226,6 +226,14 @@ fn latest_words<'a>(ballot: Ballot<'a>) -> BTreeMap<Option<UserId>, &'a Review> 
     latest
 }
 
+/// Who approves the head, by their latest word; whether they may is another question.
+pub fn standing_approvals<'a>(ballot: Ballot<'a>) -> impl Iterator<Item = &'a Account> {
+    latest_words(ballot)
+        .into_values()
+        .filter(move |review| review.state == ReviewState::Approved && review.commit.as_ref() == Some(ballot.head))
+        .filter_map(|review| review.author.as_ref())
+}
+
 /// A review given after the merge says nothing about what was merged. One without a time could have been.
 fn is_after_merge(review: &Review, ballot: Ballot<'_>) -> bool {
     ballot.merged_at.is_some_and(|merged| review.submitted_at.is_none_or(|given| given > merged))

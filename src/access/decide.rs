@@ -435,10 +435,9 @@ impl Removal {
 /// Judges the removal of grant files: the subject, the requester or any approver of the role may do it alone, by opening the
 /// pull request or by approving it.
 pub fn removal(slug: &Slug, grant: Option<&Grant>, case: Case<'_>) -> Removal {
-    let says_yes = case.facts.reviews.iter().filter(|review| {
-        review.state == super::facts::ReviewState::Approved && review.commit.as_ref() == Some(&case.facts.pull.head)
-    });
-    let asking = case.facts.pull.author.iter().chain(says_yes.filter_map(|review| review.author.as_ref()));
+    // Ending access needs no second person: whoever is involved may end it too.
+    let nobody = Involved::default();
+    let asking = case.facts.pull.author.iter().chain(approval::standing_approvals(ballot(&nobody, case)));
     let may_end = |account: &Account, grant: &Grant| {
         *account == grant.subject || *account == grant.requester || approves(&grant.role, account, case)
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::words;
+use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::approval::ApprovalStatus;
 use crate::access::decide::Verdict;
@@ -74,7 +74,7 @@ impl Engine {
         let judged = self.judge(github, repository, pull, policy).await?;
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
-        let words = words::publication(judgement, Some(&policy.settings), None);
+        let words = words::publication(judgement, &policy.settings, Next::Merge);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, pull, judgement, policy).await?;
@@ -94,16 +94,20 @@ impl Engine {
         if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
             drop(tx);
             let obstacle = self.merge(github, pull, &policy.settings).await?;
-            if let Some(obstacle) = &obstacle {
-                let words = words::publication(judgement, Some(&policy.settings), Some(obstacle));
-                published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
+            if obstacle.is_none() {
+                // First things first: whoever waits for access need not wait for words.
+                let mut tx = self.inner.store.begin().await?;
+                tx.schedule(&Job::Sync(repository.clone()), now).await?;
+                tx.commit().await?;
+                self.wake();
+            } else {
                 again = Some(now + chrono::TimeDelta::minutes(1));
             }
+            let next = obstacle.as_deref().map_or(Next::Merged, Next::Obstacle);
+            let words = words::publication(judgement, &policy.settings, next);
+            published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
             tx = self.inner.store.begin().await?;
             tx.set_published(repository.as_str(), pull.number, &published).await?;
-            if obstacle.is_none() {
-                tx.schedule(&Job::Sync(repository.clone()), now).await?;
-            }
         }
         self.finish(claim, tx, again).await
     }

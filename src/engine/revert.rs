@@ -103,7 +103,7 @@ impl Engine {
             tx.commit().await?;
             let title = proposal.title.clone();
             self.approve_own(&github, repository, &pull, &Publication { title, body: proposal.body.clone() }).await?;
-            match github.merge(pull.number, &pull.head, MergeMethod::Merge).await? {
+            match merge_somehow(&github, &pull).await? {
                 MergeOutcome::Merged(_) => {}
                 MergeOutcome::HeadMoved => {
                     return Err(EngineError::NotYet(format!("the head of #{} moved", pull.number)));
@@ -254,7 +254,7 @@ impl Engine {
         repository: &RepositoryName,
         pull: &PullRequest,
     ) -> Result<(), EngineError> {
-        match github.merge(pull.number, &pull.head, MergeMethod::Merge).await? {
+        match merge_somehow(github, pull).await? {
             MergeOutcome::Merged(_) => {
                 let mut tx = self.inner.store.begin().await?;
                 let now = self.inner.clock.now();
@@ -292,8 +292,10 @@ impl Engine {
         repository: &RepositoryName,
         pull: &PullRequest,
     ) -> Result<(), EngineError> {
-        let mut foreign = false;
-        for file in github.pull_files(pull.number).await? {
+        let files = github.pull_files(pull.number).await?;
+        // One proposal, one path: a second file was pushed by somebody else, and could end the access of others.
+        let mut foreign = files.len() > 1;
+        for file in files {
             let slug = crate::access::change::slug_of(&file.path);
             foreign |= match (file.change, slug) {
                 (Change::Removed, _) => !file.path.to_ascii_lowercase().starts_with("grants/"),
@@ -325,6 +327,18 @@ impl Engine {
         let tx = self.inner.store.begin().await?;
         self.finish(claim, tx, None).await
     }
+}
+
+/// Merges a pull request of our own by whichever method the repository allows; a merge commit is what reads best.
+async fn merge_somehow(github: &Repository, pull: &PullRequest) -> Result<MergeOutcome, EngineError> {
+    let mut first_refusal = None;
+    for method in [MergeMethod::Merge, MergeMethod::Squash, MergeMethod::Rebase] {
+        match github.merge(pull.number, &pull.head, method).await? {
+            MergeOutcome::Refused(why) => drop(first_refusal.get_or_insert(why)),
+            outcome => return Ok(outcome),
+        }
+    }
+    Ok(MergeOutcome::Refused(first_refusal.unwrap_or_default()))
 }
 
 fn revert_words(grant: &Grant) -> Publication {

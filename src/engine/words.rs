@@ -36,8 +36,19 @@ pub(super) fn when(time: DateTime<Utc>) -> String {
     }
 }
 
-/// What to publish about an open pull request. `obstacle` is what keeps it from being merged although it is approved.
-pub(super) fn publication(judgement: &Judgement, settings: Option<&Settings>, obstacle: Option<&str>) -> Publication {
+/// What is next for an approved pull request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Next<'a> {
+    /// Whoever the settings name merges it.
+    Merge,
+    /// It is merged.
+    Merged,
+    /// Something keeps it from being merged.
+    Obstacle(&'a str),
+}
+
+/// What to publish about a pull request.
+pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next<'_>) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
@@ -52,10 +63,11 @@ pub(super) fn publication(judgement: &Judgement, settings: Option<&Settings>, ob
     }
     body.push_str(&findings_section(&judgement.all_findings()));
     if judgement.verdict() == Some(Verdict::Approved) {
-        body.push_str(&match (obstacle, settings.map(|settings| settings.merge)) {
-            (Some(obstacle), _) => format!("\n**Not merged yet:** {}\n", plain(obstacle)),
-            (None, Some(MergeMode::Manual)) => "\n**Next:** somebody merges this pull request.\n".to_owned(),
-            (None, _) => "\n**Next:** Daypass merges this pull request now.\n".to_owned(),
+        body.push_str(&match (next, settings.merge) {
+            (Next::Obstacle(obstacle), _) => format!("\n**Not merged yet:** {}\n", plain(obstacle)),
+            (Next::Merged, _) => "\n**Merged.** What follows is told below.\n".to_owned(),
+            (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n".to_owned(),
+            (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n".to_owned(),
         });
     }
     Publication { title, body }

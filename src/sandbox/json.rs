@@ -52,19 +52,10 @@ impl View<'_> {
         names.iter().map(|(name, path)| ((*name).to_owned(), json!(format!("{base}{path}")))).collect()
     }
 
-    /// `simple-user`.
-    pub fn user(&self, id: u64) -> Value {
-        let Some(user) = self.state.users.get(&id) else { return Value::Null };
-        let login = percent_encoding::utf8_percent_encode(&user.login, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let login = login.replace("%2D", "-");
-        let api = self.api(&format!("/users/{login}"));
-        let mut value = json!({
-            "login": user.login, "id": user.id, "node_id": node("U", user.id), "gravatar_id": "", "site_admin": false,
-            "avatar_url": self.html(&format!("/avatars/{}", user.id)), "url": api, "html_url": self.html(&format!("/{login}")),
-            "type": if user.bot { "Bot" } else { "User" }, "user_view_type": "public",
-        });
+    /// The addresses that people and organisations have in common.
+    fn add_account_links(&self, account: &mut Value, api: &str) {
         let links = self.links(
-            &api,
+            api,
             &[
                 ("events_url", "/events{/privacy}"),
                 ("followers_url", "/followers"),
@@ -77,7 +68,21 @@ impl View<'_> {
                 ("subscriptions_url", "/subscriptions"),
             ],
         );
-        value.as_object_mut().into_iter().for_each(|value| value.extend(links.clone()));
+        account.as_object_mut().into_iter().for_each(|account| account.extend(links.clone()));
+    }
+
+    /// `simple-user`.
+    pub fn user(&self, id: u64) -> Value {
+        let Some(user) = self.state.users.get(&id) else { return Value::Null };
+        let login = percent_encoding::utf8_percent_encode(&user.login, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let login = login.replace("%2D", "-");
+        let api = self.api(&format!("/users/{login}"));
+        let mut value = json!({
+            "login": user.login, "id": user.id, "node_id": node("U", user.id), "gravatar_id": "", "site_admin": false,
+            "avatar_url": self.html(&format!("/avatars/{}", user.id)), "url": api, "html_url": self.html(&format!("/{login}")),
+            "type": if user.bot { "Bot" } else { "User" }, "user_view_type": "public",
+        });
+        self.add_account_links(&mut value, &api);
         value
     }
 
@@ -103,21 +108,7 @@ impl View<'_> {
             "avatar_url": self.html(&format!("/avatars/{}", organisation.id)), "url": api, "site_admin": false,
             "html_url": self.html(&format!("/{}", organisation.login)), "type": "Organization", "user_view_type": "public",
         });
-        let links = self.links(
-            &api,
-            &[
-                ("events_url", "/events{/privacy}"),
-                ("followers_url", "/followers"),
-                ("following_url", "/following{/other_user}"),
-                ("gists_url", "/gists{/gist_id}"),
-                ("organizations_url", "/orgs"),
-                ("received_events_url", "/received_events"),
-                ("repos_url", "/repos"),
-                ("starred_url", "/starred{/owner}{/repo}"),
-                ("subscriptions_url", "/subscriptions"),
-            ],
-        );
-        value.as_object_mut().into_iter().for_each(|value| value.extend(links.clone()));
+        self.add_account_links(&mut value, &api);
         value
     }
 

@@ -425,6 +425,9 @@ fn merge(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> An
             git.write_commit(tree, &[base], &author, &web_flow, text.trim_end())?
         }
         Some("rebase") => rebase(git, &facts.commits, base, &web_flow)?,
+        Some("merge") | None if ctx.repository(repository)?.rule.linear_history => {
+            return refuse(405, "Merge commits are not allowed on this repository.");
+        }
         Some("merge") | None => {
             let title =
                 title.unwrap_or_else(|| format!("Merge pull request #{number} from {owner}/{}", pull.head_branch));

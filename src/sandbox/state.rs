@@ -91,6 +91,9 @@ pub struct BranchRule {
     pub pull_request_required: bool,
     /// Owners of the organisation may ignore the rule; the app always may.
     pub admins_bypass: bool,
+    /// No merge commits: only squashing and rebasing.
+    #[serde(default)]
+    pub linear_history: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -342,7 +342,12 @@ impl Sandbox {
         self.create_repository(repository, files)?;
         self.protect(
             repository,
-            BranchRule { required_check: true, pull_request_required: true, admins_bypass: true },
+            BranchRule {
+                required_check: true,
+                pull_request_required: true,
+                admins_bypass: true,
+                ..BranchRule::default()
+            },
         )?;
         self.install_app()?;
         let people = ["alice", "bob", "carol", "dave", "erin", "olga"];

@@ -94,6 +94,11 @@ fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> 
 async fn ready(State(entrance): State<Entrance>) -> Response {
     match entrance.engine.store().ping().await {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")).into_response(),
+        Err(error) => {
+            // The driver's words may tell addresses: they are for the operator's log.
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database does not answer; the log says why\n")
+                .into_response()
+        }
     }
 }

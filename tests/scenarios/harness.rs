@@ -192,11 +192,50 @@ impl World {
 
     /// A call of GitHub's API as somebody.
     pub async fn call(&self, login: &str, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
-        let mut request = Request::builder()
+        self.call_with(&self.tokens[login], method, path, body).await
+    }
+
+    /// Status and headers of a GET as somebody, with the ETag they know.
+    pub async fn headers(&self, login: &str, path: &str, etag: Option<&str>) -> (StatusCode, http::HeaderMap) {
+        let mut request = self.request(&self.tokens[login], Method::GET, path);
+        if let Some(etag) = etag {
+            request = request.header("if-none-match", etag);
+        }
+        let answer = self.sandbox.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        (answer.status(), answer.headers().clone())
+    }
+
+    /// The status of a GET with a token.
+    pub async fn headers_with(&self, token: &SecretString, path: &str) -> StatusCode {
+        self.call_with(token, Method::GET, path, Value::Null).await.0
+    }
+
+    /// A token of the app itself, as it signs them.
+    pub fn app_token(&self) -> SecretString {
+        let app = self.sandbox.app();
+        let now = self.now().timestamp();
+        let claims = json!({ "iat": now - 10, "exp": now + 300, "iss": app.id.to_string() });
+        let key = jsonwebtoken::EncodingKey::from_rsa_pem(app.private_key.expose_secret().as_bytes()).unwrap();
+        jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256), &claims, &key).unwrap().into()
+    }
+
+    fn request(&self, token: &SecretString, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
             .method(method)
             .uri(format!("{BASE}/api/v3{path}"))
             .header("accept", "application/vnd.github+json")
-            .header("authorization", format!("Bearer {}", self.tokens[login].expose_secret()));
+            .header("authorization", format!("Bearer {}", token.expose_secret()))
+    }
+
+    /// A call of GitHub's API with a token.
+    pub async fn call_with(
+        &self,
+        token: &SecretString,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
+        let mut request = self.request(token, method, path);
         if !body.is_null() {
             request = request.header("content-type", "application/json");
         }

@@ -14,6 +14,9 @@ async fn alice_asks_dave_approves_the_role_is_hers_for_two_hours() {
     let (alice, dave) = (world.alice(), world.dave());
 
     let request = alice.asks("alice-orders", ORDERS).await;
+    let asked = world.get(&format!("/pulls/{request}/requested_reviewers")).await;
+    assert_eq!(asked["users"][0]["login"], "carol");
+    assert_eq!(asked["teams"][0]["slug"], "data-platform");
     let check = world.check(request).await;
     assert_eq!(check.conclusion, "", "the check is still running: it waits for approval");
     assert_eq!(check.title, "orders-db-reader for alice: waiting for approval stage owner");
@@ -39,7 +42,7 @@ async fn alice_asks_dave_approves_the_role_is_hers_for_two_hours() {
 
     let said = world.comments(request).await;
     assert_eq!(said.len(), 4, "{said:#?}");
-    assert!(said[0].contains("approved"), "the status comment is edited in place");
+    assert!(said[0].contains("**Merged.**"), "the status comment is edited in place: {}", said[0]);
     assert!(said[1].contains("alice") && said[1].contains("has role") && said[1].contains("2026-11-30 12:00 UTC"));
     assert!(said[2].contains(&format!("#{}", revert[0].0)));
     assert!(said[3].contains("no longer has role"));

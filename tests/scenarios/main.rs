@@ -3,6 +3,7 @@
 // A story that cannot go on fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod github;
 mod harness;
 mod life;
 mod outages;

@@ -89,6 +89,43 @@ async fn the_branch_of_a_revert_cannot_be_used_to_smuggle() {
 }
 
 #[tokio::test]
+async fn files_pushed_onto_the_branch_of_a_revert_cannot_end_the_access_of_others() {
+    let world = World::new().await;
+    let mine = world.alice().asks("alice-orders", &ORDERS.replace("2h", "1h")).await;
+    let theirs = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(mine).await;
+    world.dave().approves(theirs).await;
+    world.wait(TimeDelta::minutes(51)).await;
+    let (revert, _) = world.open_pulls().await[0].clone();
+    let pull = world.get(&format!("/pulls/{revert}")).await;
+    world.alice().removes(pull["head"]["ref"].as_str().unwrap(), "grants/bob-orders.yaml").await;
+    world.settle().await;
+    assert_eq!(world.check(revert).await.conclusion, "failure");
+    assert_eq!(world.alice().merges(revert).await, StatusCode::METHOD_NOT_ALLOWED);
+    world.wait(TimeDelta::minutes(10)).await;
+    assert_eq!(world.grant_files().await, ["grants/bob-orders.yaml"]);
+    assert!(world.orders.is_member("orders_readonly", "bob"));
+}
+
+#[tokio::test]
+async fn where_merge_commits_are_forbidden_reverts_are_merged_otherwise() {
+    let world = World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/settings.yaml"].clone()).unwrap();
+        let text = text.replace("merge_method: merge ", "merge_method: squash ");
+        files.insert("policies/settings.yaml".to_owned(), text.into_bytes());
+    })
+    .await;
+    let rule =
+        BranchRule { required_check: true, pull_request_required: true, admins_bypass: true, linear_history: true };
+    world.sandbox.protect("access", rule).unwrap();
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
 async fn forged_webhooks_are_turned_away_and_leave_nothing() {
     let world = World::new().await;
     let body = r#"{"action":"opened","repository":{"full_name":"acme/access"},"pull_request":{"number":1}}"#;

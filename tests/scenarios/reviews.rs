@@ -72,6 +72,27 @@ async fn an_objection_blocks_until_it_is_taken_back() {
 }
 
 #[tokio::test]
+async fn whoever_takes_back_a_yes_to_an_early_end_does_not_end_it() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    // Erin has no say over this role for two hours, bob has none at all: bob asks, carol says yes and then no.
+    world.bob().branches("end-it").await;
+    world.bob().removes("end-it", "grants/alice-orders.yaml").await;
+    world.lose_webhooks(true);
+    let end = world.bob().opens("end-it").await;
+    world.carol().approves(end).await;
+    world.carol().requests_changes(end).await;
+    world.lose_webhooks(false);
+    world.wait(chrono::TimeDelta::minutes(6)).await;
+    assert!(!world.is_merged(end).await);
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.carol().approves(end).await;
+    assert!(world.is_merged(end).await);
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
 async fn more_than_two_hours_need_security_after_the_owner() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", &ORDERS.replace("2h", "4h")).await;
