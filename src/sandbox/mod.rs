@@ -109,6 +109,7 @@ pub struct Sandbox {
     verifying_key: jsonwebtoken::DecodingKey,
     outbox: webhooks::Outbox,
     faults: Mutex<Option<Fault>>,
+    resumed: tokio::sync::Notify,
 }
 
 /// A disturbance: what to answer to a request instead of, or after, doing it.
@@ -123,6 +124,11 @@ pub enum Disturbance {
     Pretend(u16),
     /// The secondary rate limit, with `Retry-After` in seconds.
     RateLimit(u64),
+    /// No answer until [`Sandbox::resume`]; nothing is done before, or the thing is `done` already.
+    Stall {
+        /// Whether it is done before the silence.
+        done: bool,
+    },
 }
 
 impl Sandbox {
@@ -163,6 +169,11 @@ impl Sandbox {
         if let Ok(mut faults) = self.faults.lock() {
             *faults = fault;
         }
+    }
+
+    /// Ends every stall there is now.
+    pub fn resume(&self) {
+        self.resumed.notify_waiters();
     }
 
     /// The webhooks that were sent since the last call, when they go to a queue.

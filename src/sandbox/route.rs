@@ -156,6 +156,9 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
     let path = path.strip_prefix("/api/v3").unwrap_or(&path).to_owned();
     let disturbance =
         sandbox.faults.lock().ok().and_then(|fault| fault.clone()).and_then(|fault| fault(&parts.method, &path));
+    if disturbance == Some(Disturbance::Stall { done: false }) {
+        sandbox.resumed.notified().await;
+    }
     let refused = match disturbance {
         Some(Disturbance::Refuse(status)) => Some((status, None)),
         Some(Disturbance::RateLimit(seconds)) => Some((403, Some(seconds))),
@@ -174,6 +177,9 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
     let query = pairs(parts.uri.query().unwrap_or_default());
     let json: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
     let answer = answer(&sandbox, &parts.method, &path, &parts.headers, query.clone(), json.clone());
+    if disturbance == Some(Disturbance::Stall { done: true }) {
+        sandbox.resumed.notified().await;
+    }
     if let Some(Disturbance::Pretend(status)) = disturbance {
         return error(status, "Server Error", &[]);
     }

@@ -60,11 +60,27 @@ pub struct Store {
     pool: AnyPool,
     /// Whether no other process shares it.
     single_process: bool,
+    #[cfg(feature = "simulation")]
+    probe: Option<Probe>,
+}
+
+/// Called around every commit; a future that never completes is a crash at that point.
+#[cfg(feature = "simulation")]
+#[derive(Clone)]
+pub struct Probe(pub std::sync::Arc<dyn Fn() -> futures::future::BoxFuture<'static, ()> + Send + Sync>);
+
+#[cfg(feature = "simulation")]
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Probe")
+    }
 }
 
 /// A transaction: dropped without [`Tx::commit`], nothing of it happened.
 pub struct Tx {
     tx: sqlx::Transaction<'static, Any>,
+    #[cfg(feature = "simulation")]
+    probe: Option<Probe>,
 }
 
 impl Store {
@@ -103,12 +119,27 @@ impl Store {
             .connect_with(options)
             .await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Self { pool, single_process: sqlite })
+        Ok(Self {
+            pool,
+            single_process: sqlite,
+            #[cfg(feature = "simulation")]
+            probe: None,
+        })
+    }
+
+    /// The same store, with a probe around every commit.
+    #[cfg(feature = "simulation")]
+    pub fn probed(self, probe: Probe) -> Self {
+        Self { probe: Some(probe), ..self }
     }
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx { tx: self.pool.begin().await? })
+        Ok(Tx {
+            tx: self.pool.begin().await?,
+            #[cfg(feature = "simulation")]
+            probe: self.probe.clone(),
+        })
     }
 
     /// Whether the database answers.
@@ -141,7 +172,16 @@ impl Store {
 impl Tx {
     /// Makes everything in it durable.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        #[cfg(feature = "simulation")]
+        if let Some(probe) = &self.probe {
+            (probe.0)().await;
+        }
+        self.tx.commit().await?;
+        #[cfg(feature = "simulation")]
+        if let Some(probe) = &self.probe {
+            (probe.0)().await;
+        }
+        Ok(())
     }
 
     /// Remembers how far the default branch has been read.

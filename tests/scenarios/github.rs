@@ -6,8 +6,8 @@ use daypass::sandbox::Disturbance;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::World;
 use crate::life::ORDERS;
+use crate::support::world::World;
 
 async fn olga(world: &World, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
     world.call("olga", method, &format!("/repos/acme/access{path}"), body).await

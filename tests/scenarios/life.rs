@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::harness::World;
+use crate::support::world::World;
 
 pub const ORDERS: &str =
     "role: orders-db-reader\nduration: 2h\nticket: INC-4711\nreason: Checkouts hang since the deploy\n";

@@ -1,10 +1,12 @@
-//! Stories: people of acme ask, approve, push and forget; Daypass answers. See `harness` for the machinery.
+//! Stories: people of acme ask, approve, push and forget; Daypass answers. See `support::world` for the machinery.
 
 // A story that cannot go on fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod github;
-mod harness;
 mod life;
 mod outages;
 mod provenance;

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use daypass::sandbox::Disturbance;
 use http::Method;
 
-use crate::harness::World;
 use crate::life::ORDERS;
+use crate::support::world::World;
 
 #[tokio::test]
 async fn lost_webhooks_cost_at_most_five_minutes() {

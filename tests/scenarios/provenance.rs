@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use daypass::sandbox::BranchRule;
 use http::{Request, StatusCode};
 
-use crate::harness::World;
 use crate::life::ORDERS;
+use crate::support::world::World;
 
 const FILE: &str = "grants/olga-orders.yaml";
 

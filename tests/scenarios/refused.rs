@@ -1,7 +1,7 @@
 //! Bad input: each gets a red check that names the place and says what to do, and the server runs on.
 
-use crate::harness::{Check, World};
 use crate::life::ORDERS;
+use crate::support::world::{Check, World};
 
 /// Alice asks with this text; what the check says.
 async fn refused(request: &str) -> Check {

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use crate::harness::World;
 use crate::life::ORDERS;
+use crate::support::world::World;
 
 #[tokio::test]
 async fn nobody_approves_their_own_request() {

@@ -1,10 +1,13 @@
-//! Real servers on free loopback ports with throw-away data, stopped when the test ends.
+//! The machinery of the tests: acme in this process (`world`), and real servers on free loopback ports with throw-away data,
+//! stopped when the test ends.
 
 // Each test program uses its part of this.
 #![allow(dead_code)]
 
+pub mod database;
 pub mod postgres;
 pub mod sshd;
+pub mod world;
 
 use std::net::TcpListener;
 use std::process::Child;

@@ -1,10 +1,9 @@
 //! The machinery of the stories: acme's embedded GitHub in this process, the app beside it, targets, and a clock that stands
 //! still until the story moves it. Webhooks go through the real entrance, signature and all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,20 +11,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daypass::engine::clock::Clock;
 use daypass::engine::{Engine, Options};
 use daypass::github::{App, Transport};
-use daypass::policy::entitlement::{Access, Entitlement};
-use daypass::policy::model::TargetKind;
 use daypass::policy::name::RepositoryName;
 use daypass::sandbox::{self, Delivery, Sandbox, WebhookSink, starter_files};
 use daypass::store::Store;
+use daypass::target::Targets;
 use daypass::target::github::GithubTeams;
 use daypass::target::ssh::{self, Accounts, Ssh};
-use daypass::target::{Observed, Receipt, Target, TargetError, Targets};
 use daypass::web;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use super::database::Database;
 
 const BASE: &str = "http://github.test";
 
@@ -38,7 +37,14 @@ pub struct World {
     dir: tempfile::TempDir,
     daypass: Mutex<Daypass>,
     webhooks_lost: Mutex<bool>,
+    /// What is put around the store of every process that starts.
+    around_store: Mutex<Option<AroundStore>>,
+    /// Nothing happens by itself: whoever drives it delivers and steps.
+    manual: std::sync::atomic::AtomicBool,
 }
+
+/// What is put around a store, such as a probe.
+pub type AroundStore = Arc<dyn Fn(Store) -> Store + Send + Sync>;
 
 #[derive(Clone)]
 struct Daypass {
@@ -65,7 +71,8 @@ impl World {
     pub async fn with_policy(change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Self {
         let mut files: BTreeMap<String, Vec<u8>> = starter_files().into_iter().collect();
         change(&mut files);
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: nothing here has to survive a power cut.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let clock = Clock::standing("2026-11-30T10:00:00Z".parse().unwrap());
         let exchanges = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
         let sandbox = Sandbox::open(sandbox::Options {
@@ -85,9 +92,19 @@ impl World {
             ssh_key::PrivateKey::new(ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]).into(), "laptop").unwrap();
         sandbox.add_key("alice", &key.public_key().to_openssh().unwrap()).unwrap();
         let orders = Arc::new(Database::default());
-        let daypass = start(&sandbox, &clock, &orders, dir.path()).await;
+        let daypass = start(&sandbox, &clock, &orders, dir.path(), None).await;
         let (daypass, webhooks_lost) = (Mutex::new(daypass), Mutex::new(false));
-        let world = Self { sandbox, clock, orders, tokens, dir, daypass, webhooks_lost };
+        let world = Self {
+            sandbox,
+            clock,
+            orders,
+            tokens,
+            dir,
+            daypass,
+            webhooks_lost,
+            around_store: Mutex::default(),
+            manual: false.into(),
+        };
         world.settle().await;
         world
     }
@@ -112,7 +129,7 @@ impl World {
         self.person("olga")
     }
 
-    fn person(&self, login: &'static str) -> Person<'_> {
+    pub fn person(&self, login: &'static str) -> Person<'_> {
         Person { world: self, login }
     }
 
@@ -127,7 +144,14 @@ impl World {
     /// The process is gone, between two steps; another one starts on the same database.
     pub async fn restart(&self) {
         self.engine().store().close().await;
-        *self.daypass.lock().unwrap() = start(&self.sandbox, &self.clock, &self.orders, self.dir.path()).await;
+        let around = self.around_store.lock().unwrap().clone();
+        let started = start(&self.sandbox, &self.clock, &self.orders, self.dir.path(), around).await;
+        *self.daypass.lock().unwrap() = started;
+    }
+
+    /// From the next start on, the store is what `around` makes of it.
+    pub fn put_around_store(&self, around: AroundStore) {
+        *self.around_store.lock().unwrap() = Some(around);
     }
 
     /// The database is gone; the app starts with an empty one.
@@ -144,8 +168,16 @@ impl World {
         *self.webhooks_lost.lock().unwrap() = lost;
     }
 
+    /// From now on nothing happens by itself.
+    pub fn go_manual(&self) {
+        self.manual.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Until nothing is left to do at this time.
     pub async fn settle(&self) {
+        if self.manual.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
         loop {
             let deliveries = self.sandbox.take_deliveries();
             let lost = *self.webhooks_lost.lock().unwrap();
@@ -307,7 +339,13 @@ impl World {
     }
 }
 
-async fn start(sandbox: &Arc<Sandbox>, clock: &Clock, orders: &Arc<Database>, dir: &std::path::Path) -> Daypass {
+async fn start(
+    sandbox: &Arc<Sandbox>,
+    clock: &Clock,
+    orders: &Arc<Database>,
+    dir: &std::path::Path,
+    around_store: Option<AroundStore>,
+) -> Daypass {
     let credentials = sandbox.app();
     let transport = Transport::in_process(sandbox.router(), &format!("{BASE}/api/v3")).unwrap();
     let time = clock.clone();
@@ -326,6 +364,10 @@ async fn start(sandbox: &Arc<Sandbox>, clock: &Clock, orders: &Arc<Database>, di
     targets.insert("orders-db".parse().unwrap(), orders.clone());
     targets.insert("logs-db".parse().unwrap(), orders.clone());
     let store = Store::open(&format!("sqlite://{}", dir.join("daypass.db").display())).await.unwrap();
+    let store = match around_store {
+        Some(around) => around(store),
+        None => store,
+    };
     let options = Options { repositories: vec![repository], resync: TimeDelta::minutes(5) };
     let engine = Engine::new(store, app, targets, clock.clone(), options);
     engine.begin().await.unwrap();
@@ -449,77 +491,5 @@ impl Person<'_> {
         let (status, _) = self.writes("main", path, content.as_bytes()).await;
         self.world.settle().await;
         status
-    }
-}
-
-/// A modelled database: who is a member of which role, and whether it answers.
-#[derive(Debug, Default)]
-pub struct Database {
-    members: Mutex<BTreeSet<(String, String)>>,
-    down: Mutex<bool>,
-    calls: Mutex<Vec<String>>,
-}
-
-impl Database {
-    pub fn is_member(&self, role: &str, login: &str) -> bool {
-        self.members.lock().unwrap().contains(&(role.to_owned(), login.to_owned()))
-    }
-
-    pub fn add(&self, role: &str, login: &str) {
-        self.members.lock().unwrap().insert((role.to_owned(), login.to_owned()));
-    }
-
-    pub fn set_down(&self, down: bool) {
-        *self.down.lock().unwrap() = down;
-    }
-
-    /// Every `grant` and `revoke` it carried out.
-    pub fn calls(&self) -> Vec<String> {
-        self.calls.lock().unwrap().clone()
-    }
-
-    fn names(&self, entitlement: &Entitlement) -> Result<(String, String), TargetError> {
-        if *self.down.lock().unwrap() {
-            return Err(TargetError::Temporary("it cannot be reached: connection refused".to_owned()));
-        }
-        match &entitlement.access {
-            Access::Postgres { role, login } => Ok((role.to_string(), login.to_string())),
-            _ => Err(TargetError::Permanent("not a role".to_owned())),
-        }
-    }
-}
-
-#[async_trait]
-impl Target for Database {
-    fn kind(&self) -> TargetKind {
-        TargetKind::Postgres
-    }
-
-    async fn check(&self) -> Result<String, TargetError> {
-        Ok("modelled".to_owned())
-    }
-
-    async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
-        let (role, login) = self.names(entitlement)?;
-        Ok(if self.is_member(&role, &login) { Observed::Present } else { Observed::Absent })
-    }
-
-    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
-        let (role, login) = self.names(entitlement)?;
-        self.calls.lock().unwrap().push(format!("grant {role} to {login}"));
-        self.add(&role, &login);
-        Ok(Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() })
-    }
-
-    async fn revoke(
-        &self,
-        entitlement: &Entitlement,
-        _receipt: Option<&Receipt>,
-        _now: DateTime<Utc>,
-    ) -> Result<Receipt, TargetError> {
-        let (role, login) = self.names(entitlement)?;
-        self.calls.lock().unwrap().push(format!("revoke {role} from {login}"));
-        self.members.lock().unwrap().remove(&(role.clone(), login.clone()));
-        Ok(Receipt { summary: format!("{login} is no longer a member of role {role}"), ..Receipt::default() })
     }
 }

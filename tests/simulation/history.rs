@@ -1,0 +1,202 @@
+//! A history: what people, time and bad luck do, in order. Everything random is in it, so that it can be played again exactly,
+//! printed in words, and made shorter.
+
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Who can act. Olga owns the organisation and may push past its rules.
+pub const PEOPLE: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "olga"];
+/// What can be asked for; the last one does not exist.
+pub const ROLES: [&str; 4] = ["reader", "writer", "helper", "raeder"];
+/// The files requests can be in. Few, so that requests get in each other's way.
+pub const SLUGS: [&str; 3] = ["one", "two", "three"];
+pub const TEAMS: [&str; 3] = ["engineering", "data-platform", "security"];
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// A pull request with a request; `start_in` minutes if it is planned.
+    Ask {
+        who: usize,
+        slug: usize,
+        role: usize,
+        minutes: u32,
+        start_in: Option<u32>,
+        subject: Option<usize>,
+    },
+    /// Another commit on a pull request.
+    Push {
+        who: usize,
+        pull: usize,
+        role: usize,
+        minutes: u32,
+    },
+    Approve {
+        who: usize,
+        pull: usize,
+    },
+    Object {
+        who: usize,
+        pull: usize,
+    },
+    /// Somebody presses the merge button.
+    Merge {
+        who: usize,
+        pull: usize,
+    },
+    Close {
+        pull: usize,
+    },
+    /// A pull request that removes a file.
+    AskRemoval {
+        who: usize,
+        slug: usize,
+    },
+    /// Olga pushes straight to the default branch.
+    PushGrant {
+        slug: usize,
+        role: usize,
+        minutes: u32,
+        subject: usize,
+    },
+    PushRemoval {
+        slug: usize,
+    },
+    Leave {
+        who: usize,
+        team: usize,
+    },
+    Join {
+        who: usize,
+        team: usize,
+    },
+    Wait {
+        seconds: u32,
+    },
+    /// How well GitHub and the database work from now on, in failures per hundred calls.
+    Weather {
+        github: u32,
+        database: u32,
+    },
+    /// How often the process dies, per thousand points at which it can; and webhooks lost, per hundred.
+    Luck {
+        crashes: u32,
+        lost: u32,
+    },
+    LoseDatabase,
+}
+
+/// An action, and the luck of what follows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub action: Action,
+    pub luck: u64,
+}
+
+/// The history of a seed.
+pub fn history(seed: u64) -> Vec<Event> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let length = rng.random_range(10..40);
+    (0..length).map(|_| Event { action: action(&mut rng), luck: rng.random() }).collect()
+}
+
+fn action(rng: &mut StdRng) -> Action {
+    let who = rng.random_range(0..5);
+    let pull = rng.random_range(0..6);
+    let slug = rng.random_range(0..SLUGS.len());
+    let role = if rng.random_ratio(1, 12) { 3 } else { rng.random_range(0..3) };
+    // Now and then above the ceiling of four hours.
+    let minutes = if rng.random_ratio(1, 10) { 300 } else { rng.random_range(2..150) };
+    match rng.random_range(0..100) {
+        0..22 => {
+            let start_in = rng.random_ratio(1, 5).then(|| rng.random_range(1..90));
+            let subject = rng.random_ratio(1, 10).then(|| rng.random_range(0..5));
+            Action::Ask { who, slug, role, minutes, start_in, subject }
+        }
+        22..27 => Action::Push { who, pull, role, minutes },
+        27..49 => Action::Approve { who: [3, 3, 2, 4, 4, who][rng.random_range(0..6)], pull },
+        49..52 => Action::Object { who: [3, 4, who][rng.random_range(0..3)], pull },
+        52..56 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
+        56..58 => Action::Close { pull },
+        58..61 => Action::AskRemoval { who, slug },
+        61..64 => Action::PushGrant { slug, role, minutes, subject: who },
+        64..65 => Action::PushRemoval { slug },
+        65..67 => Action::Leave { who, team: rng.random_range(0..TEAMS.len()) },
+        67..69 => Action::Join { who, team: rng.random_range(0..TEAMS.len()) },
+        69..86 => Action::Wait { seconds: [5, 61, 600, 1_800, 5_400][rng.random_range(0..5)] },
+        86..91 => {
+            let rough = |rng: &mut StdRng| [0, 0, 10, 40, 100][rng.random_range(0..5)];
+            Action::Weather { github: rough(rng), database: rough(rng) }
+        }
+        91..98 => {
+            Action::Luck { crashes: [0, 20, 100][rng.random_range(0..3)], lost: [0, 20, 100][rng.random_range(0..3)] }
+        }
+        _ => Action::LoseDatabase,
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask { who, slug, role, minutes, start_in, subject } => {
+                write!(f, "{} asks in {} for {} for {minutes} minutes", PEOPLE[*who], SLUGS[*slug], ROLES[*role])?;
+                if let Some(minutes) = start_in {
+                    write!(f, ", from {minutes} minutes from now")?;
+                }
+                if let Some(subject) = subject {
+                    write!(f, ", for {}", PEOPLE[*subject])?;
+                }
+                Ok(())
+            }
+            Self::Push { who, pull, role, minutes } => {
+                write!(f, "{} pushes {} for {minutes} minutes to open request {pull}", PEOPLE[*who], ROLES[*role])
+            }
+            Self::Approve { who, pull } => write!(f, "{} approves open request {pull}", PEOPLE[*who]),
+            Self::Object { who, pull } => write!(f, "{} requests changes on open request {pull}", PEOPLE[*who]),
+            Self::Merge { who, pull } => write!(f, "{} presses merge on open pull request {pull}", PEOPLE[*who]),
+            Self::Close { pull } => write!(f, "open request {pull} is closed"),
+            Self::AskRemoval { who, slug } => write!(f, "{} asks to remove {}", PEOPLE[*who], SLUGS[*slug]),
+            Self::PushGrant { slug, role, minutes, subject } => write!(
+                f,
+                "olga pushes to main: {} has {} for {minutes} minutes, in {}",
+                PEOPLE[*subject], ROLES[*role], SLUGS[*slug]
+            ),
+            Self::PushRemoval { slug } => write!(f, "olga removes {} from main", SLUGS[*slug]),
+            Self::Leave { who, team } => write!(f, "{} leaves {}", PEOPLE[*who], TEAMS[*team]),
+            Self::Join { who, team } => write!(f, "{} joins {}", PEOPLE[*who], TEAMS[*team]),
+            Self::Wait { seconds } => write!(f, "{seconds} seconds pass"),
+            Self::Weather { github, database } => {
+                write!(f, "{github} of 100 calls of GitHub fail, {database} of the database")
+            }
+            Self::Luck { crashes, lost } => {
+                write!(f, "Daypass dies at {crashes} of 1000 points, {lost} of 100 webhooks are lost")
+            }
+            Self::LoseDatabase => f.write_str("the database of Daypass is lost"),
+        }
+    }
+}
+
+/// The same failure with fewer events: halves, quarters, … are left out for as long as it still fails.
+pub async fn shrink<F: Future<Output = bool>>(
+    history: Vec<Event>,
+    mut fails: impl FnMut(Vec<Event>) -> F,
+) -> Vec<Event> {
+    let mut history = history;
+    let mut size = history.len() / 2;
+    while size > 0 {
+        let mut at = 0;
+        while at < history.len() {
+            let mut shorter = history.clone();
+            shorter.drain(at..(at + size).min(history.len()));
+            if fails(shorter.clone()).await {
+                history = shorter;
+            } else {
+                at += size;
+            }
+        }
+        size /= 2;
+    }
+    history
+}

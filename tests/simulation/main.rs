@@ -1,0 +1,67 @@
+//! Deterministic simulation: random histories of people, time and bad luck, played against the whole app, and a model written
+//! from the promises that looks on. One seed is one history.
+//!
+//! `DAYPASS_SEEDS=N` plays N seeds, `DAYPASS_SEED=S` one of them, with its story in words.
+
+// A test that cannot go on fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod history;
+mod model;
+mod play;
+mod sky;
+
+use std::collections::BTreeMap;
+
+use history::{Event, history, shrink};
+use play::play;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn in_words(events: &[Event]) -> String {
+    events.iter().enumerate().map(|(index, event)| format!("  {index:>3}. {}\n", event.action)).collect()
+}
+
+/// Plays the seeds of one of `shards` parts; the first that fails is made as short as it gets, and told.
+async fn histories(shard: u64, shards: u64) {
+    let seeds: Vec<u64> = match number("DAYPASS_SEED") {
+        Some(seed) if seed % shards == shard => vec![seed],
+        Some(_) => Vec::new(),
+        None => (0..number("DAYPASS_SEEDS").unwrap_or(200)).filter(|seed| seed % shards == shard).collect(),
+    };
+    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for &seed in &seeds {
+        let events = history(seed);
+        let outcome = play(&events).await;
+        for (what, times) in outcome.counts {
+            *counts.entry(what).or_default() += times;
+        }
+        if let Some(failure) = outcome.failure {
+            let short = shrink(events, async |shorter: Vec<Event>| play(&shorter).await.failure.is_some()).await;
+            let again = play(&short).await.failure.unwrap_or_default();
+            panic!("seed {seed}: {failure}\n\nshorter: {again}\n{}", in_words(&short));
+        }
+    }
+    println!("{} seeds: {counts:?}", seeds.len());
+}
+
+#[tokio::test]
+async fn the_promises_hold_in_every_history_of_the_first_half() {
+    histories(0, 2).await;
+}
+
+#[tokio::test]
+async fn the_promises_hold_in_every_history_of_the_second_half() {
+    histories(1, 2).await;
+}
+
+#[tokio::test]
+async fn a_history_plays_the_same_every_time() {
+    let (one, other) = (play(&history(7)).await, play(&history(7)).await);
+    assert_eq!((one.counts, one.failure), (other.counts, other.failure));
+}

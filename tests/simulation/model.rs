@@ -1,0 +1,178 @@
+//! What must be true, written from the promises and not from the code: who asked, who approved what, when it was merged, and
+//! therefore who may have which access now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::history::{PEOPLE, ROLES};
+
+/// The policy of the simulated organisation. The model below says the same in another language.
+pub fn policy(merge_method: &str) -> String {
+    let people: String = PEOPLE.iter().map(|login| format!("  {login}: {{ postgres: {login} }}\n")).collect();
+    format!(
+        "version: 1\nsettings: {{ max_duration: 4h, merge_method: {merge_method}, policy_approval: two }}\npeople:\n{people}\
+         targets: {{ orders-db: postgres, github: github }}\nroles:\n  \
+         reader: {{ requesters: [team:engineering], max_duration: 4h, approval: one, \
+         entitlements: [{{ postgres: {{ target: orders-db, role: r }} }}] }}\n  \
+         writer: {{ requesters: [team:engineering], max_duration: 4h, approval: two, entitlements: \
+         [{{ postgres: {{ target: orders-db, role: r }} }}, {{ postgres: {{ target: orders-db, role: w }} }}] }}\n  \
+         helper: {{ requesters: [team:engineering], max_duration: 4h, approval: none, entitlements: \
+         [{{ postgres: {{ target: orders-db, role: h }} }}, {{ github: {{ target: github, team: docs }} }}] }}\n\
+         approvals:\n  none: {{ stages: [] }}\n  one: {{ stages: [{{ name: owner, approvers: [team:data-platform] }}] }}\n  \
+         two: {{ stages: [{{ name: owner, approvers: [team:data-platform] }}, \
+         {{ name: security, approvers: [team:security] }}] }}\n"
+    )
+}
+
+/// The roles of the database that a role gives.
+pub fn database_roles(role: usize) -> &'static [&'static str] {
+    match ROLES[role] {
+        "reader" => &["r"],
+        "writer" => &["r", "w"],
+        "helper" => &["h"],
+        _ => &[],
+    }
+}
+
+/// One version of a request's file.
+#[derive(Debug, Clone)]
+pub struct Version {
+    pub text: String,
+    pub commit: String,
+    pub role: usize,
+    pub minutes: u32,
+    pub start: Option<DateTime<Utc>>,
+    pub subject: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Review {
+    pub by: usize,
+    pub approves: bool,
+    pub version: usize,
+}
+
+/// A pull request with a request.
+#[derive(Debug, Clone)]
+pub struct Pull {
+    pub number: u64,
+    pub author: usize,
+    pub slug: usize,
+    pub branch: String,
+    pub versions: Vec<Version>,
+    pub wrote_commits: BTreeSet<usize>,
+    pub reviews: Vec<Review>,
+    pub open: bool,
+    /// The version that was merged, and when.
+    pub merged: Option<(usize, DateTime<Utc>)>,
+}
+
+/// Everything the model knows.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub pulls: Vec<Pull>,
+    /// Teams: who is in them now, who ever was, and whose membership never changed.
+    pub members: BTreeMap<&'static str, BTreeSet<usize>>,
+    pub ever: BTreeMap<&'static str, BTreeSet<usize>>,
+    pub moved: BTreeSet<(usize, &'static str)>,
+    /// When a file was removed on purpose, by a person.
+    pub removals: Vec<(usize, DateTime<Utc>)>,
+    /// How often the database of Daypass was lost.
+    pub databases_lost: u32,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        let members: BTreeMap<_, BTreeSet<usize>> = BTreeMap::from([
+            ("engineering", BTreeSet::from([0, 1, 2])),
+            ("data-platform", BTreeSet::from([3])),
+            ("security", BTreeSet::from([4])),
+        ]);
+        Self { ever: members.clone(), members, ..Self::default() }
+    }
+
+    fn was_in(&self, team: &str, who: usize) -> bool {
+        self.ever.get(team).is_some_and(|members| members.contains(&who))
+    }
+
+    fn never_moved(&self, who: usize) -> bool {
+        !self.moved.iter().any(|(moved, _)| *moved == who)
+    }
+
+    /// I1: whether the merged version was due. `strictly`: also if everybody's memberships are read at the worst moment.
+    pub fn was_due(&self, pull: &Pull, strictly: bool) -> bool {
+        let Some((merged, _)) = pull.merged else { return false };
+        let version = &pull.versions[merged];
+        let subject = version.subject.unwrap_or(pull.author);
+        let valid = version.role < 3 && version.minutes <= 240 && subject == pull.author;
+        if !valid || !self.was_in("engineering", subject) {
+            return false;
+        }
+        if strictly && !(self.never_moved(subject) && self.members["engineering"].contains(&subject)) {
+            return false;
+        }
+        let latest: BTreeMap<usize, &Review> = pull.reviews.iter().map(|review| (review.by, review)).collect();
+        let involved = |who: &usize| *who == subject || pull.wrote_commits.contains(who);
+        let says_yes = |team: &str| -> BTreeSet<usize> {
+            let yes =
+                latest.values().filter(|review| review.approves && review.version == merged).map(|review| review.by);
+            yes.filter(|who| !involved(who) && self.was_in(team, *who) && (!strictly || self.never_moved(*who)))
+                .collect()
+        };
+        let objects = |team: &str| {
+            latest.values().any(|review| {
+                let counts = self.was_in(team, review.by) && !involved(&review.by);
+                !review.approves && counts && (strictly || self.never_moved(review.by))
+            })
+        };
+        let (owners, security) = (says_yes("data-platform"), says_yes("security"));
+        match ROLES[version.role] {
+            "reader" => !owners.is_empty() && !objects("data-platform"),
+            "writer" => {
+                let two = owners.iter().any(|one| security.iter().any(|other| one != other));
+                two && !objects("data-platform") && !objects("security")
+            }
+            "helper" => true,
+            _ => false,
+        }
+    }
+
+    /// When access by a merged pull request begins and ends.
+    pub fn window(pull: &Pull) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let (merged, at) = pull.merged?;
+        let version = &pull.versions[merged];
+        let start = version.start.map_or(at, |start| start.max(at));
+        Some((start, start + TimeDelta::minutes(version.minutes.into())))
+    }
+
+    /// Whether somebody may be given a database role at `now`.
+    pub fn justifies(&self, role: &str, login: &str, now: DateTime<Utc>) -> bool {
+        self.pulls.iter().any(|pull| {
+            let Some((start, end)) = Self::window(pull) else { return false };
+            let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
+            PEOPLE[version.subject.unwrap_or(pull.author)] == login
+                && database_roles(version.role).contains(&role)
+                && start <= now
+                && now < end
+                && self.was_due(pull, false)
+        })
+    }
+
+    /// The pull request that a file's content came from.
+    pub fn origin(&self, slug: usize, text: &str) -> Option<&Pull> {
+        self.pulls
+            .iter()
+            .find(|pull| pull.slug == slug && pull.merged.is_some_and(|(merged, _)| pull.versions[merged].text == text))
+    }
+
+    /// Whether something ended a grant before its time: its file was removed or replaced by another request.
+    pub fn may_have_ended_early(&self, pull: &Pull) -> bool {
+        let Some((_, at)) = pull.merged else { return true };
+        let removed = self.removals.iter().any(|(slug, time)| *slug == pull.slug && *time >= at);
+        let replaced = self.pulls.iter().any(|other| {
+            other.number != pull.number && other.slug == pull.slug && other.merged.is_some_and(|(_, time)| time >= at)
+        });
+        removed || replaced
+    }
+}

@@ -1,0 +1,142 @@
+//! A modelled database, as a target: who is a member of which role, and how it fails.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use daypass::policy::entitlement::{Access, Entitlement};
+use daypass::policy::model::TargetKind;
+use daypass::target::{Observed, Receipt, Target, TargetError};
+use tokio::sync::Notify;
+
+/// How a call fails.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// Nothing is done.
+    Refuse(TargetError),
+    /// It is done, but the answer is lost.
+    Pretend(TargetError),
+    /// No answer until [`Database::resume`]; nothing is done before, or it is `done` already.
+    Stall { done: bool },
+}
+
+/// Asked at each call.
+pub type Failures = Arc<dyn Fn() -> Option<Failure> + Send + Sync>;
+
+#[derive(Default)]
+pub struct Database {
+    members: Mutex<BTreeSet<(String, String)>>,
+    down: Mutex<bool>,
+    calls: Mutex<Vec<String>>,
+    failures: Mutex<Option<Failures>>,
+    resumed: Notify,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Database")
+    }
+}
+
+impl Database {
+    pub fn is_member(&self, role: &str, login: &str) -> bool {
+        self.members.lock().unwrap().contains(&(role.to_owned(), login.to_owned()))
+    }
+
+    /// Every membership, as role and login.
+    pub fn members(&self) -> BTreeSet<(String, String)> {
+        self.members.lock().unwrap().clone()
+    }
+
+    pub fn add(&self, role: &str, login: &str) {
+        self.members.lock().unwrap().insert((role.to_owned(), login.to_owned()));
+    }
+
+    pub fn set_down(&self, down: bool) {
+        *self.down.lock().unwrap() = down;
+    }
+
+    pub fn fail(&self, failures: Failures) {
+        *self.failures.lock().unwrap() = Some(failures);
+    }
+
+    /// Ends every stall there is now.
+    pub fn resume(&self) {
+        self.resumed.notify_waiters();
+    }
+
+    /// Every `grant` and `revoke` it carried out.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Does `effect`, unless it fails.
+    async fn answer<T>(
+        &self,
+        entitlement: &Entitlement,
+        effect: impl FnOnce(String, String) -> T,
+    ) -> Result<T, TargetError> {
+        if *self.down.lock().unwrap() {
+            return Err(TargetError::Temporary("it cannot be reached: connection refused".to_owned()));
+        }
+        let Access::Postgres { role, login } = &entitlement.access else {
+            return Err(TargetError::Permanent("not a role".to_owned()));
+        };
+        let failure = self.failures.lock().unwrap().clone().and_then(|failures| failures());
+        match failure {
+            Some(Failure::Refuse(error)) => return Err(error),
+            Some(Failure::Stall { done: false }) => self.resumed.notified().await,
+            _ => {}
+        }
+        let done = effect(role.clone(), login.clone());
+        match failure {
+            Some(Failure::Pretend(error)) => return Err(error),
+            Some(Failure::Stall { done: true }) => self.resumed.notified().await,
+            _ => {}
+        }
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl Target for Database {
+    fn kind(&self) -> TargetKind {
+        TargetKind::Postgres
+    }
+
+    async fn check(&self) -> Result<String, TargetError> {
+        Ok("modelled".to_owned())
+    }
+
+    async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
+        let look = |role: String, login: String| match self.is_member(&role, &login) {
+            true => Observed::Present,
+            false => Observed::Absent,
+        };
+        self.answer(entitlement, look).await
+    }
+
+    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+        let grant = |role: String, login: String| {
+            self.calls.lock().unwrap().push(format!("grant {role} to {login}"));
+            self.add(&role, &login);
+            Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() }
+        };
+        self.answer(entitlement, grant).await
+    }
+
+    async fn revoke(
+        &self,
+        entitlement: &Entitlement,
+        _receipt: Option<&Receipt>,
+        _now: DateTime<Utc>,
+    ) -> Result<Receipt, TargetError> {
+        let revoke = |role: String, login: String| {
+            self.calls.lock().unwrap().push(format!("revoke {role} from {login}"));
+            self.members.lock().unwrap().remove(&(role.clone(), login.clone()));
+            Receipt { summary: format!("{login} is no longer a member of role {role}"), ..Receipt::default() }
+        };
+        self.answer(entitlement, revoke).await
+    }
+}
