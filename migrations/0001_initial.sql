@@ -23,10 +23,12 @@ CREATE TABLE work (
 );
 CREATE INDEX work_due ON work (due_at);
 
--- How far the default branch of each policy repository has been read.
+-- How far the default branch of each policy repository has been read. `first` is 1 while it is read for the first time: what is
+-- found then may have been applied before this database was made.
 CREATE TABLE repositories (
     name      TEXT   NOT NULL PRIMARY KEY,
     head      TEXT   NOT NULL,
+    first     BIGINT NOT NULL,
     synced_at BIGINT NOT NULL
 );
 

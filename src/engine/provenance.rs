@@ -36,8 +36,19 @@ pub(super) struct Step {
 pub(super) enum Origin {
     /// It came by a pull request that was due; here is the judgement.
     Due(Box<Judged>, Box<Settings>),
-    /// It did not, for this reason.
-    Unverified(String),
+    /// It did not.
+    Unverified {
+        /// Why, as a sentence.
+        reason: String,
+        /// The judgement of the pull request that brought it, if one did.
+        judged: Option<Box<Judged>>,
+    },
+}
+
+impl Origin {
+    fn unverified(reason: impl Into<String>) -> Self {
+        Self::Unverified { reason: reason.into(), judged: None }
+    }
 }
 
 impl Engine {
@@ -49,18 +60,18 @@ impl Engine {
         step: &Step,
     ) -> Result<Origin, EngineError> {
         let Some(pull) = &step.pull else {
-            return Ok(Origin::Unverified("no merged pull request brought it".to_owned()));
+            return Ok(Origin::unverified("no merged pull request brought it"));
         };
         let Some(base) = &step.base else {
-            return Ok(Origin::Unverified("there is no policy before it".to_owned()));
+            return Ok(Origin::unverified("there is no policy before it"));
         };
         let loaded = self.policy_at(github, base).await?;
         let Some(policy) = &loaded.policy else {
-            return Ok(Origin::Unverified(format!("the policy at {} was broken when it was merged", base.short())));
+            return Ok(Origin::unverified(format!("the policy at {} was broken when it was merged", base.short())));
         };
         let judged = match self.judge(github, repository, pull.clone(), policy).await {
             Err(EngineError::Github(error @ GithubError::Invalid { .. })) => {
-                return Ok(Origin::Unverified(format!("pull request {} cannot be read in full: {error}", pull.number)));
+                return Ok(Origin::unverified(format!("pull request {} cannot be read in full: {error}", pull.number)));
             }
             judged => judged?,
         };
@@ -75,7 +86,8 @@ impl Engine {
             Some(Verdict::Waiting) => "its approvals were missing when it was merged".to_owned(),
             None => "it changes nothing Daypass decides".to_owned(),
         };
-        Ok(Origin::Unverified(format!("pull request {} was merged although {why}", pull.number)))
+        let reason = format!("pull request {} was merged although {why}", pull.number);
+        Ok(Origin::Unverified { reason, judged: Some(Box::new(judged)) })
     }
 
     /// The grant that a due step gives for one file, or why it gives none.

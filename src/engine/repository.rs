@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::messages::message_id;
 use super::provenance::{Origin, Step};
@@ -14,12 +14,16 @@ use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
 use crate::ledger::{Event, EventKind};
 use crate::policy::entitlement::Entitlement;
+use crate::policy::model::Settings;
 use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
-use crate::store::{Claim, GrantRow, Job, Message, Refusal, Tx};
+use crate::store::{Claim, GrantRow, Job, Message, ReadSoFar, Refusal, Tx};
 
 /// How far back the default branch is read to find where a file came from. Grants last a year and a day at most; a policy
 /// repository with more merges in that time than this has its oldest grants refused, and reported, after a lost database.
 const LONGEST_WALK: usize = 5_000;
+
+/// How far back, at most, a new database looks for grants whose file is gone.
+const LONGEST_MEMORY: TimeDelta = TimeDelta::days(7);
 
 /// What a step does to the grants.
 enum Effect {
@@ -29,6 +33,8 @@ enum Effect {
     Remove(Slug),
     /// A file is not applied.
     Refuse(Refusal),
+    /// A file is not applied, but what it would give may have been, before the database was lost.
+    Doubt(Box<Grant>),
 }
 
 impl Engine {
@@ -36,20 +42,24 @@ impl Engine {
     pub(super) async fn sync(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
         let (github, branch) = self.open(repository).await?;
         let head = github.head(&branch).await?;
-        let known = self.inner.store.head(repository.as_str()).await?;
+        let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
+        let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
+        let known = so_far.map(|so_far| so_far.head);
         if known.as_deref() != Some(head.as_str()) {
             let steps = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
             for step in &steps {
-                self.take_in(claim, &github, repository, step, known.is_none()).await?;
+                self.take_in(claim, &github, repository, step, first).await?;
             }
         }
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
-        tx.set_head(repository.as_str(), head.as_str(), now).await?;
+        let so_far = ReadSoFar { head: head.to_string(), first: false };
+        tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         self.finish(claim, tx, None).await
     }
 
-    /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`.
+    /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`, and
+    /// for as long as grants whose file is gone already may still be applied.
     async fn steps(
         &self,
         github: &Repository,
@@ -59,18 +69,24 @@ impl Engine {
         known: Option<&str>,
     ) -> Result<Vec<Step>, EngineError> {
         let at_head = self.files(github, head).await?;
+        let longest =
+            self.policy_of(github, &at_head).await?.policy.as_ref().map(|policy| policy.settings.max_duration);
+        let longest = longest.map_or(TimeDelta::zero(), |longest| longest.delta()).min(LONGEST_MEMORY);
+        let horizon = self.inner.clock.now() - longest - TimeDelta::days(1);
         let mut newest_first = vec![(head.clone(), at_head.clone())];
         let mut parent = github.commit(head).await?.parents.first().cloned();
         let mut reached = false;
         while let Some(commit) = parent.clone() {
             let files = self.files(github, &commit).await?;
+            let info = github.commit(&commit).await?;
             reached = known == Some(commit.as_str());
-            let done = reached || (known.is_none() && !shares_grants(&at_head, &files));
+            let old = info.committed_at < horizon && !shares_grants(&at_head, &files);
+            let done = reached || (known.is_none() && old);
             newest_first.push((commit.clone(), files));
             if done || newest_first.len() > LONGEST_WALK {
                 break;
             }
-            parent = github.commit(&commit).await?.parents.first().cloned();
+            parent = info.parents.first().cloned();
         }
         if let Some(known) = known.filter(|_| !reached) {
             tracing::warn!(%repository, known, "the history of the default branch was rewritten; it is read anew");
@@ -142,11 +158,12 @@ impl Engine {
         step: &Step,
         new: bool,
     ) -> Result<(), EngineError> {
-        let effects = self.effects(github, repository, step).await?;
+        let effects = self.effects(github, repository, step, new).await?;
         let mut found = Vec::new();
         for effect in effects.iter().filter(|_| new) {
-            if let Effect::Begin(grant) = effect {
-                found.extend(self.perhaps_applied(github, repository, grant).await?);
+            if let Effect::Begin(grant) | Effect::Doubt(grant) = effect {
+                let surely = matches!(effect, Effect::Begin(_));
+                found.extend(self.perhaps_applied(github, repository, grant, surely).await?);
             }
         }
         let mut rows = BTreeMap::new();
@@ -160,6 +177,7 @@ impl Engine {
         tx.assert_held(claim).await?;
         for (entitlement, applied) in found {
             tx.put_held(&entitlement, &applied, None, now).await?;
+            tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
         }
         for effect in effects {
             match effect {
@@ -183,6 +201,7 @@ impl Engine {
                     tx.record(&event).await?;
                     tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
                 }
+                Effect::Doubt(_) => {}
             }
         }
         if policy_files(&step.before) != policy_files(&step.after) {
@@ -192,26 +211,31 @@ impl Engine {
             // Every open request is judged again under the new policy.
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
         }
-        if !new {
-            // Reading a repository for the first time begins again after a crash: what it finds is treated differently.
-            tx.set_head(repository.as_str(), step.tip.as_str(), now).await?;
-        }
+        let so_far = ReadSoFar { head: step.tip.to_string(), first: new };
+        tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         Ok(tx.commit().await?)
     }
 
     /// What may be applied for a grant that a new database finds: a database before this one may have done it, and then it
-    /// has to be taken away at the end. What was there before any grant, the pull request tells.
+    /// has to be taken away at the end. What was there before any grant, the pull request tells. Of a file that is not
+    /// verified (now), only the pull request can tell that it once was. What is told there never gives access, as people
+    /// with write access can edit it; it only ends some.
     async fn perhaps_applied(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         grant: &Grant,
+        verified: bool,
     ) -> Result<Vec<(Entitlement, Applied)>, EngineError> {
         if self.inner.clock.now() < grant.window.starts_at {
             return Ok(Vec::new());
         }
         let id = message_id(repository, &grant.id, "applied");
-        let told = self.posted(github, grant.id.pull_request, &id).await?.unwrap_or_default();
+        let told = self.posted(github, grant.id.pull_request, &id).await?;
+        if told.is_none() && !verified {
+            return Ok(Vec::new());
+        }
+        let told = told.unwrap_or_default();
         let holders = BTreeSet::from([GrantRef { repository: repository.clone(), id: grant.id.clone() }]);
         let perhaps = |entitlement: &Entitlement| {
             let line = words::left_alone(&entitlement.to_string());
@@ -226,6 +250,7 @@ impl Engine {
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
+        new: bool,
     ) -> Result<Vec<Effect>, EngineError> {
         let (before, after) = (grant_files(&step.before), grant_files(&step.after));
         let mut effects: Vec<Effect> =
@@ -246,7 +271,12 @@ impl Engine {
             }
             let verified = match &origin {
                 Some(Origin::Due(judged, settings)) => self.grant_of(step, judged, settings, slug, &file.blob),
-                Some(Origin::Unverified(reason)) => Err(reason.clone()),
+                Some(Origin::Unverified { reason, judged }) => {
+                    let doubt = judged.as_ref().filter(|_| new);
+                    let doubt = doubt.map(|judged| self.grant_of(step, judged, &Settings::default(), slug, &file.blob));
+                    effects.extend(doubt.and_then(Result::ok).map(|grant| Effect::Doubt(Box::new(grant))));
+                    Err(reason.clone())
+                }
                 None => Err("its origin is unknown".to_owned()),
             };
             effects.push(match verified {
@@ -320,7 +350,7 @@ impl Effect {
         match self {
             Self::Begin(grant) => Some(grant.id.slug.clone()),
             Self::Remove(slug) => Some(slug.clone()),
-            Self::Refuse(_) => None,
+            Self::Refuse(_) | Self::Doubt(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -22,6 +23,8 @@ pub struct CommitInfo {
     pub tree: TreeId,
     /// Its parents, the first one first.
     pub parents: Vec<CommitId>,
+    /// When it says it was committed. Whoever made the commit chose that; it is no proof of anything.
+    pub committed_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +42,12 @@ struct RawCommit {
     sha: CommitId,
     tree: RawTreeRef,
     parents: Vec<RawObject>,
+    committer: RawSignature,
+}
+
+#[derive(Deserialize)]
+struct RawSignature {
+    date: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +99,8 @@ impl Repository {
     /// One commit.
     pub async fn commit(&self, id: &CommitId) -> Result<CommitInfo, GithubError> {
         let raw: RawCommit = self.get(&self.path(&format!("/git/commits/{id}"))).await?;
-        Ok(CommitInfo { id: raw.sha, tree: raw.tree.sha, parents: raw.parents.into_iter().map(|p| p.sha).collect() })
+        let parents = raw.parents.into_iter().map(|parent| parent.sha).collect();
+        Ok(CommitInfo { id: raw.sha, tree: raw.tree.sha, parents, committed_at: raw.committer.date })
     }
 
     /// Every file at a commit, by path. An error if GitHub could not list them all.

@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, ConnectOptions, Executor};
+use sqlx::{Any, AnyPool, ConnectOptions, Executor, Row};
 
 pub use entitlements::Held;
 pub use grants::{GrantRow, Refusal};
@@ -74,6 +74,15 @@ impl std::fmt::Debug for Probe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Probe")
     }
+}
+
+/// How far a default branch has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadSoFar {
+    /// The last commit that was read.
+    pub head: String,
+    /// Whether it is still being read for the first time by this database.
+    pub first: bool,
 }
 
 /// A transaction: dropped without [`Tx::commit`], nothing of it happened.
@@ -153,12 +162,14 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// The commit up to which the default branch of a repository has been read.
-    pub async fn head(&self, repository: &str) -> Result<Option<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT head FROM repositories WHERE name = $1")
+    /// How far the default branch of a repository has been read.
+    pub async fn read_so_far(&self, repository: &str) -> Result<Option<ReadSoFar>, StoreError> {
+        let row = sqlx::query("SELECT head, first FROM repositories WHERE name = $1")
             .bind(repository)
             .fetch_optional(&self.pool)
-            .await?)
+            .await?;
+        row.map(|row| Ok(ReadSoFar { head: row.try_get("head")?, first: row.try_get::<i64, _>("first")? != 0 }))
+            .transpose()
     }
 
     /// Every event in order of time, for the record and for tests.
@@ -185,13 +196,19 @@ impl Tx {
     }
 
     /// Remembers how far the default branch has been read.
-    pub async fn set_head(&mut self, repository: &str, head: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn set_read_so_far(
+        &mut self,
+        repository: &str,
+        so_far: &ReadSoFar,
+        at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO repositories (name, head, synced_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET head = excluded.head, synced_at = excluded.synced_at",
+            "INSERT INTO repositories (name, head, first, synced_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (name) DO UPDATE SET head = excluded.head, first = excluded.first, synced_at = excluded.synced_at",
         )
         .bind(repository)
-        .bind(head)
+        .bind(&so_far.head)
+        .bind(i64::from(so_far.first))
         .bind(at.timestamp_millis())
         .execute(&mut *self.tx)
         .await?;

@@ -84,10 +84,11 @@ async fn whoever_lost_the_lease_can_write_nothing() {
     let quick = store.claim(noon() + LEASE, LEASE).await.unwrap().unwrap();
 
     let mut tx = store.begin().await.unwrap();
-    tx.set_head("acme/access", "abc", noon()).await.unwrap();
+    let so_far = ReadSoFar { head: "abc".to_owned(), first: true };
+    tx.set_read_so_far("acme/access", &so_far, noon()).await.unwrap();
     assert!(matches!(tx.finish(&slow, None).await, Err(StoreError::LeaseLost(_))));
     drop(tx);
-    assert_eq!(store.head("acme/access").await.unwrap(), None, "what came with it did not happen");
+    assert_eq!(store.read_so_far("acme/access").await.unwrap(), None, "what came with it did not happen");
 
     finish(&store, &quick, None).await.unwrap();
 }
