@@ -13,7 +13,7 @@ use crate::ledger::{Event, EventKind};
 use crate::policy::model::{MergeMode, Settings};
 use crate::policy::name::{Login, RepositoryName, TeamSlug};
 use crate::policy::{Policy, Principal};
-use crate::store::{Claim, Job};
+use crate::store::{Claim, Job, Message, Tx};
 use chrono::{DateTime, Utc};
 
 /// Branches that begin with this are the app's own: reverts.
@@ -93,21 +93,24 @@ impl Engine {
         let mut again = next_look(judgement, now);
         if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
             drop(tx);
-            let obstacle = self.merge(github, pull, &policy.settings).await?;
-            if obstacle.is_none() {
-                // First things first: whoever waits for access need not wait for words.
-                let mut tx = self.inner.store.begin().await?;
-                tx.schedule(&Job::Sync(repository.clone()), now).await?;
-                tx.commit().await?;
-                self.wake();
-            } else {
-                again = Some(now + chrono::TimeDelta::minutes(1));
+            match self.merge(github, pull, &policy.settings).await? {
+                None => {
+                    // First things first: whoever waits for access need not wait for words.
+                    let mut merged = self.inner.store.begin().await?;
+                    merged.schedule(&Job::Sync(repository.clone()), now).await?;
+                    merged.commit().await?;
+                    self.wake();
+                    let words = words::publication(judgement, &policy.settings, Next::Merged);
+                    published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
+                    tx = self.inner.store.begin().await?;
+                    tx.set_published(repository.as_str(), pull.number, &published).await?;
+                }
+                Some(obstacle) => {
+                    again = Some(now + chrono::TimeDelta::minutes(1));
+                    tx = self.inner.store.begin().await?;
+                    say_obstacle(&mut tx, repository, pull, &obstacle, now).await?;
+                }
             }
-            let next = obstacle.as_deref().map_or(Next::Merged, Next::Obstacle);
-            let words = words::publication(judgement, &policy.settings, next);
-            published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
-            tx = self.inner.store.begin().await?;
-            tx.set_published(repository.as_str(), pull.number, &published).await?;
         }
         self.finish(claim, tx, again).await
     }
@@ -181,6 +184,22 @@ impl Engine {
         let me = self.inner.github.me().await?.login();
         Ok(pull.author.as_ref().is_some_and(|author| author.bot && author.login.as_str() == me))
     }
+}
+
+/// Tells what keeps a pull request from being merged: once for each head and reason, and in a comment of its own. In the status
+/// comment it would take turns with what is said before each attempt, and each edit would make Daypass look again, for ever.
+async fn say_obstacle(
+    tx: &mut Tx,
+    repository: &RepositoryName,
+    pull: &PullRequest,
+    obstacle: &str,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let id = format!("{repository}/pull-{}/{}/{obstacle}", pull.number, pull.head);
+    if tx.say(repository, pull.number, &Message { id, body: words::obstacle(obstacle) }, now).await? {
+        tx.schedule(&Job::Messages(repository.clone(), pull.number), now).await?;
+    }
+    Ok(())
 }
 
 /// The users and teams GitHub can be asked to request.

@@ -38,17 +38,15 @@ pub(super) fn when(time: DateTime<Utc>) -> String {
 
 /// What is next for an approved pull request.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Next<'a> {
+pub(super) enum Next {
     /// Whoever the settings name merges it.
     Merge,
     /// It is merged.
     Merged,
-    /// Something keeps it from being merged.
-    Obstacle(&'a str),
 }
 
 /// What to publish about a pull request.
-pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next<'_>) -> Publication {
+pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
@@ -63,14 +61,18 @@ pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next
     }
     body.push_str(&findings_section(&judgement.all_findings()));
     if judgement.verdict() == Some(Verdict::Approved) {
-        body.push_str(&match (next, settings.merge) {
-            (Next::Obstacle(obstacle), _) => format!("\n**Not merged yet:** {}\n", plain(obstacle)),
-            (Next::Merged, _) => "\n**Merged.** What follows is told below.\n".to_owned(),
-            (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n".to_owned(),
-            (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n".to_owned(),
+        body.push_str(match (next, settings.merge) {
+            (Next::Merged, _) => "\n**Merged.** What follows is told below.\n",
+            (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n",
+            (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n",
         });
     }
     Publication { title, body }
+}
+
+/// What keeps an approved pull request from being merged.
+pub(super) fn obstacle(why: &str) -> String {
+    format!("🟠 **Not merged yet:** {}. Daypass tries again every minute.", plain(why))
 }
 
 /// What to publish when the policy itself is broken: no request can pass, and the requester is not to blame.

@@ -92,6 +92,24 @@ async fn half_done_calls_are_found_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn an_approved_request_that_cannot_be_merged_is_told_once_and_makes_no_noise() {
+    let world = World::new().await;
+    // Two requests for one file: the second cannot be merged after the first.
+    let first = world.alice().asks_with("first", &[("grants/one.yaml".to_owned(), ORDERS.as_bytes().to_vec())]).await;
+    let other = ORDERS.replace("2h", "1h");
+    let second = world.bob().asks_with("second", &[("grants/one.yaml".to_owned(), other.into_bytes())]).await;
+    world.dave().approves(first).await;
+    world.dave().approves(second).await;
+    world.wait(TimeDelta::minutes(10)).await;
+    assert!(!world.is_merged(second).await);
+    let said = world.comments(second).await;
+    assert_eq!(said.iter().filter(|text| text.contains("Not merged yet")).count(), 1, "{said:#?}");
+    let before = world.sandbox.take_deliveries().len();
+    world.wait(TimeDelta::minutes(5)).await;
+    assert_eq!((before, world.sandbox.take_deliveries().len()), (0, 0), "nothing is written that was written before");
+}
+
+#[tokio::test]
 async fn the_secondary_limit_is_waited_out() {
     let world = World::new().await;
     world.sandbox.disturb(Some(Arc::new(|method: &Method, path: &str| {

@@ -1,7 +1,7 @@
 //! Deterministic simulation: random histories of people, time and bad luck, played against the whole app, and a model written
 //! from the promises that looks on. One seed is one history.
 //!
-//! `DAYPASS_SEEDS=N` plays N seeds, `DAYPASS_SEED=S` one of them, with its story in words.
+//! `DAYPASS_SEEDS=N` plays N seeds, `DAYPASS_SEED=S` one of them; with `RUST_LOG=daypass=debug` it tells what Daypass does.
 
 // A test that cannot go on fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -34,6 +34,10 @@ async fn histories(shard: u64, shards: u64) {
         Some(_) => Vec::new(),
         None => (0..number("DAYPASS_SEEDS").unwrap_or(200)).filter(|seed| seed % shards == shard).collect(),
     };
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).try_init();
+    }
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     for &seed in &seeds {
         let events = history(seed);

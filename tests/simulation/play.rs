@@ -389,12 +389,17 @@ impl Player {
         // Longer than the longest pause between two attempts, and than the time between two looks at everything.
         for _ in 0..8 {
             self.world.clock.advance(TimeDelta::minutes(1));
-            for _ in 0..2_000 {
+            let mut steps = 0;
+            loop {
                 self.carry_post().await;
                 let worked = self.step().await?;
                 self.look().await?;
                 if !worked && self.post.is_empty() {
                     break;
+                }
+                steps += 1;
+                if steps > 1_000 {
+                    return Err("it does not come to rest: Daypass wakes itself up for ever".to_owned());
                 }
             }
         }
