@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Engine, EngineError};
-use crate::access::grant::{EndReason, GrantId, State, Transition};
+use crate::access::grant::{EndReason, GrantId, GrantRef, State, Transition};
 use crate::ledger::{Event, EventKind};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, GrantRow, Job, Tx};
@@ -17,6 +17,8 @@ impl Engine {
         id: &GrantId,
     ) -> Result<(), EngineError> {
         let row = self.inner.store.grant(repository, id).await?;
+        // Whoever applied it tells; if they died before, it is told now.
+        self.tell(&GrantRef { repository: repository.clone(), id: id.clone() }).await?;
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         let Some(mut row) = row else { return self.finish(claim, tx, None).await };

@@ -1,6 +1,7 @@
 //! Taking files off the default branch: grants that are over, and content that came from nowhere. Always by pull request, so
 //! that git history is the record.
 
+use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
 use super::pull_request::OWN_BRANCH;
@@ -15,6 +16,9 @@ use crate::policy::model::MergeMethod;
 use crate::policy::name::{CommitId, RepositoryName};
 use crate::policy::request::path_of;
 use crate::store::{Claim, Job, Published, Refusal};
+
+/// How long a revert waits before it looks again whether access is gone.
+const ACCESS_FIRST: TimeDelta = TimeDelta::minutes(1);
 
 /// A change the app proposes by itself.
 struct Proposal {
@@ -72,11 +76,17 @@ impl Engine {
             tx.commit().await?;
         }
         self.approve_own(&github, repository, &pull, &revert_words(&row.grant)).await?;
-        let holder = GrantRef { repository: repository.clone(), id: id.clone() };
-        // At expiry access goes first; the merge is the record that it is gone.
-        if !ended || !self.is_gone(&holder, &row.grant.entitlements).await? {
+        if !ended {
             return self.done(claim).await;
         }
+        let holder = GrantRef { repository: repository.clone(), id: id.clone() };
+        // At expiry access goes first; the merge is the record that it is gone. Who takes it away also calls for the merge, but
+        // may die before.
+        if !self.is_gone(&holder, &row.grant.entitlements).await? {
+            let tx = self.inner.store.begin().await?;
+            return self.finish(claim, tx, Some(now + ACCESS_FIRST)).await;
+        }
+        self.tell(&holder).await?;
         self.merge_own(claim, &github, repository, &pull).await
     }
 

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::{Engine, EngineError};
+use crate::access::change::grant_files;
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Job};
 
@@ -31,9 +32,17 @@ impl Engine {
         self.inner.branches.lock().await.remove(repository);
         let (github, branch) = self.open(repository).await?;
         let pulls = github.open_pulls().await?;
+        let head = github.head(&branch).await?;
+        let mut over = Vec::new();
+        for (slug, file) in grant_files(&self.files(&github, &head).await?) {
+            over.extend(self.inner.store.ended_grant(repository, &slug, &file.blob).await?);
+        }
         let mut tx = self.inner.store.begin().await?;
         tx.schedule(&Job::Sync(repository.clone()), now).await?;
         tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+        for id in over {
+            tx.schedule(&Job::Revert(repository.clone(), id), now).await?;
+        }
         for pull in pulls.iter().filter(|pull| pull.base_branch == branch) {
             tx.schedule(&Job::Pull(repository.clone(), pull.number), now).await?;
         }

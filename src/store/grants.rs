@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Tx, read_json, write_json};
 use crate::access::grant::{Grant, GrantId, State};
-use crate::policy::name::{RepositoryName, Slug};
+use crate::policy::name::{BlobId, RepositoryName, Slug};
 
 /// A grant with what belongs to it in this installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,26 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         row.as_ref().map(grant_row).transpose()
+    }
+
+    /// The grant, if any, that is over although a file still has its content; none if the same content is live again.
+    pub async fn ended_grant(
+        &self,
+        repository: &RepositoryName,
+        slug: &Slug,
+        blob: &BlobId,
+    ) -> Result<Option<GrantId>, StoreError> {
+        let sql = const_format(
+            "WHERE repository = $1 AND slug = $2 AND blob = $3 ORDER BY state <> 'ended' DESC, ends_at DESC LIMIT 1",
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository.as_str())
+            .bind(slug.as_str())
+            .bind(blob.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        let row = row.as_ref().map(grant_row).transpose()?;
+        Ok(row.filter(|row| matches!(row.grant.state, State::Ended { .. })).map(|row| row.grant.id))
     }
 
     /// Every grant that is not over: scheduled and active ones of all repositories.

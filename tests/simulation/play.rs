@@ -51,6 +51,11 @@ pub async fn play(history: &[Event]) -> Outcome {
         asked: 0,
     };
     let failure = player.all(history).await.err();
+    if failure.is_some() {
+        for event in player.world.engine().store().events().await.unwrap_or_default() {
+            tracing::info!("on record at {}: {} {}", event.at.format("%H:%M:%S"), event.kind.as_str(), event.details);
+        }
+    }
     Outcome { failure, counts: player.sky.counts() }
 }
 
@@ -71,6 +76,7 @@ impl Player {
     async fn all(&mut self, history: &[Event]) -> Result<(), String> {
         for (index, event) in history.iter().enumerate() {
             self.sky.seed(event.luck);
+            tracing::info!("{} {index}. {}", self.world.now().format("%H:%M:%S"), event.action);
             self.act(&event.action).await;
             let steps = self.sky.draw(25);
             self.bustle(steps).await.map_err(|wrong| format!("after event {index}: {wrong}"))?;
