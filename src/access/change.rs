@@ -135,7 +135,7 @@ fn check_mode(path: &str, gone: bool, head: &BTreeMap<String, TreeFile>, finding
         findings.push(refusal(
             Code::FileMode,
             path,
-            format!("`{}` is a {}; only plain files are read", shown(path), file.mode.as_str()),
+            format!("`{}` is {}; only plain files are read", shown(path), file.mode.as_str()),
             "Commit it as a plain file (mode 100644).",
         ));
     } else if file.size.is_some_and(|size| size > GRANT_LIMIT) && matches!(area(path), Area::Grants) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, StageState};
 use super::entitlements::{self, Recipient};
@@ -163,6 +163,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
         decision.findings.extend(unconfigured(request, &decision.entitlements, case.policy));
     }
     decision.findings.extend(obstacles.into_iter().map(|obstacle| about_request(request, obstacle)));
+    decision.findings.extend(planning(request, judged_at));
     let (involved, unknown) = involved(case.facts, Some(&subject), case);
     decision.findings.extend(unknown);
     let approval = approve(request, role, &involved, &scope, case);
@@ -229,6 +230,22 @@ fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// How far ahead access can be planned: approval ages.
+const FURTHEST_START: TimeDelta = TimeDelta::days(90);
+
+/// Whether a planned window can still, or already, be asked for.
+fn planning(request: &Request, judged_at: DateTime<Utc>) -> Option<Finding> {
+    let start = request.start?;
+    let (code, message) = if start > judged_at + FURTHEST_START {
+        (Code::StartTooFar, format!("the start lies more than {} days ahead", FURTHEST_START.num_days()))
+    } else if Window::new(start, None, request.duration).ends_at <= judged_at {
+        (Code::WindowOver, "the window is over already".to_owned())
+    } else {
+        return None;
+    };
+    Some(finding(request, "start", code, message, code.explanation()))
 }
 
 /// Access to systems the server does not know cannot be given. What was merged before is not undone by this: it waits.
@@ -443,6 +460,17 @@ pub fn removal(slug: &Slug, grant: Option<&Grant>, case: Case<'_>) -> Removal {
     };
     let by = grant.and_then(|grant| asking.into_iter().find(|account| may_end(account, grant)).cloned());
     Removal { slug: slug.clone(), grant: grant.cloned(), by }
+}
+
+/// Why a request may not take the place of a live grant: that would end it, and who asks may not end it.
+pub fn replacement(request: &Request, grant: &Grant, decision: &Decision, case: Case<'_>) -> Option<Finding> {
+    let same = decision.subject.as_ref() == Some(&grant.subject);
+    if same || removal(&grant.id.slug, Some(grant), case).by.is_some() {
+        return None;
+    }
+    let message =
+        format!("`{}` holds the running grant of `{}`, which this would end", request.path(), grant.subject.login);
+    Some(finding(request, "", Code::GrantOfAnother, message, Code::GrantOfAnother.explanation()))
 }
 
 fn approves(role: &crate::policy::name::RoleName, account: &Account, case: Case<'_>) -> bool {

@@ -214,10 +214,10 @@ impl FileMode {
     /// What people call it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Regular => "file",
-            Self::Executable => "executable file",
-            Self::Symlink => "symbolic link",
-            Self::Submodule => "submodule",
+            Self::Regular => "a plain file",
+            Self::Executable => "an executable file",
+            Self::Symlink => "a symbolic link",
+            Self::Submodule => "a submodule",
         }
     }
 }

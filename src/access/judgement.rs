@@ -24,6 +24,8 @@ pub struct Proposal {
     pub requests: Vec<Result<Request, Vec<Finding>>>,
     /// The files it removes, with the live grants they hold.
     pub removed: BTreeMap<Slug, Option<Grant>>,
+    /// The live grants whose files it changes into something else.
+    pub replaced: BTreeMap<Slug, Grant>,
     /// The findings about the policy it proposes, if it changes the policy.
     pub policy_findings: Vec<Finding>,
 }
@@ -85,7 +87,8 @@ pub fn needs(proposal: &Proposal, facts: &PullFacts, policy: &Policy) -> Needs {
         .iter()
         .flatten()
         .map(|request| &request.role)
-        .chain(proposal.removed.values().flatten().map(|grant| &grant.role));
+        .chain(proposal.removed.values().flatten().map(|grant| &grant.role))
+        .chain(proposal.replaced.values().map(|grant| &grant.role));
     for role in roles.filter_map(|name| policy.roles.get(name)) {
         let of_role = Needs::of_role(role, policy);
         needs.teams.extend(of_role.teams);
@@ -106,7 +109,14 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
     let mut requests = Vec::new();
     for request in proposal.requests {
         match request {
-            Ok(request) => requests.push(decide::decide(&request, case)),
+            Ok(request) => {
+                let mut decision = decide::decide(&request, case);
+                let replaced = proposal.replaced.get(&request.slug);
+                decision
+                    .findings
+                    .extend(replaced.and_then(|grant| decide::replacement(&request, grant, &decision, case)));
+                requests.push(decision);
+            }
             Err(problems) => findings.extend(problems),
         }
     }

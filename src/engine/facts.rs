@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Engine, EngineError};
 use crate::access::change::{self, Subject};
 use crate::access::decide::{Case, PullFacts};
-use crate::access::facts::{Directory, PullRequest, TreeFile};
+use crate::access::facts::{Directory, FileMode, PullRequest, TreeFile};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
@@ -34,13 +34,26 @@ impl Engine {
         let head_files = self.files(github, &pull.head).await?;
         let changed = github.pull_files(pull.number).await?;
         let (subject, findings) = change::classify(&changed, &head_files);
-        let mut proposal =
-            Proposal { subject, findings, requests: Vec::new(), removed: BTreeMap::new(), policy_findings: Vec::new() };
+        let mut proposal = Proposal {
+            subject,
+            findings,
+            requests: Vec::new(),
+            removed: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            policy_findings: Vec::new(),
+        };
         match proposal.subject.clone() {
             Subject::Grants(changes) => {
                 for slug in &changes.requested {
+                    let live = self.inner.store.live_grant(repository, slug).await?.map(|row| row.grant);
+                    let other = live.filter(|grant| grant.id.pull_request != pull.number);
+                    proposal.replaced.extend(other.map(|grant| (slug.clone(), grant)));
                     let path = policy::request::path_of(slug);
-                    if let Some(file) = head_files.get(&path) {
+                    // What cannot be read was found by its shape already.
+                    let readable = |file: &&TreeFile| {
+                        file.mode == FileMode::Regular && file.size.is_none_or(|size| size <= change::GRANT_LIMIT)
+                    };
+                    if let Some(file) = head_files.get(&path).filter(readable) {
                         let text = self.grant_text(github, file).await?;
                         proposal.requests.push(policy::request::read(&path, &text, Some(policy)));
                     }

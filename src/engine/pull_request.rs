@@ -71,7 +71,13 @@ impl Engine {
             tx.set_published(repository.as_str(), pull.number, &published).await?;
             return self.finish(claim, tx, None).await;
         };
-        let judged = self.judge(github, repository, pull, policy).await?;
+        let judged = match self.judge(github, repository, pull.clone(), policy).await {
+            // It cannot be read in full, and will not be the next time: that is an answer, not a failure.
+            Err(EngineError::Github(crate::github::GithubError::Invalid { message })) => {
+                return self.refuse_unread(claim, github, repository, &pull, &message).await;
+            }
+            judged => judged?,
+        };
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
         let words = words::publication(judgement, &policy.settings, Next::Merge);
@@ -93,6 +99,11 @@ impl Engine {
         let mut again = next_look(judgement, now);
         if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
             drop(tx);
+            // What was judged under another policy than the one it would be merged into would be refused afterwards.
+            if github.head(branch).await? != base {
+                let tx = self.inner.store.begin().await?;
+                return self.finish(claim, tx, Some(now)).await;
+            }
             match self.merge(github, pull, &policy.settings).await? {
                 None => {
                     // First things first: whoever waits for access need not wait for words.
@@ -113,6 +124,22 @@ impl Engine {
             }
         }
         self.finish(claim, tx, again).await
+    }
+
+    /// Refuses a pull request that GitHub does not show in full.
+    async fn refuse_unread(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        pull: &PullRequest,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        let words = words::unread(why);
+        let published = self.publish(github, repository, pull, Some(Verdict::Refused), &[], &words).await?;
+        let mut tx = self.inner.store.begin().await?;
+        tx.set_published(repository.as_str(), pull.number, &published).await?;
+        self.finish(claim, tx, None).await
     }
 
     /// Merges an approved pull request at the head that was judged; what keeps GitHub from it, if something does.

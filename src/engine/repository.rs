@@ -9,7 +9,7 @@ use super::provenance::{Origin, Step};
 use super::{Engine, EngineError, words};
 use crate::access::change::grant_files;
 use crate::access::facts::{FileMode, PullRequest, PullState, TreeFile};
-use crate::access::grant::{EndReason, Grant, GrantRef, State};
+use crate::access::grant::{EndReason, Grant, GrantId, GrantRef, State};
 use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
 use crate::ledger::{Event, EventKind};
@@ -35,6 +35,35 @@ enum Effect {
     Refuse(Refusal),
     /// A file is not applied, but what it would give may have been, before the database was lost.
     Doubt(Box<Grant>),
+    /// The file of a grant that is over came back.
+    Over(GrantId),
+}
+
+/// How the default branch is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// By a new database: what is found may be applied already.
+    First,
+    /// On from where it was left.
+    Onward,
+    /// Once more, because history does not go on from where it was left.
+    Again,
+}
+
+/// Tells a pull request that it was merged, and gives nothing all the same.
+async fn say_refused(
+    tx: &mut Tx,
+    repository: &RepositoryName,
+    pull: u64,
+    refusal: &Refusal,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let id = format!("{repository}/pull-{pull}/refused/{}", refusal.path);
+    let message = Message { id, body: words::merged_but_refused(&refusal.path, &refusal.reason) };
+    if tx.say(repository, pull, &message, now).await? {
+        tx.schedule(&Job::Messages(repository.clone(), pull), now).await?;
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -46,9 +75,17 @@ impl Engine {
         let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
         let known = so_far.map(|so_far| so_far.head);
         if known.as_deref() != Some(head.as_str()) {
-            let steps = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
+            let (steps, joined) = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
+            let reading = match (first, joined) {
+                (true, _) => Reading::First,
+                (false, true) => Reading::Onward,
+                (false, false) => Reading::Again,
+            };
             for step in &steps {
-                self.take_in(claim, &github, repository, step, first).await?;
+                self.take_in(claim, &github, repository, step, reading).await?;
+            }
+            if reading == Reading::Again {
+                self.end_what_is_gone(claim, &github, repository, &head).await?;
             }
         }
         let now = self.inner.clock.now();
@@ -59,7 +96,8 @@ impl Engine {
     }
 
     /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`, and
-    /// for as long as grants whose file is gone already may still be applied.
+    /// for as long as grants whose file is gone already may still be applied. False if they do not begin at `known`: history
+    /// was rewritten, or is longer than that.
     async fn steps(
         &self,
         github: &Repository,
@@ -67,7 +105,7 @@ impl Engine {
         branch: &str,
         head: &CommitId,
         known: Option<&str>,
-    ) -> Result<Vec<Step>, EngineError> {
+    ) -> Result<(Vec<Step>, bool), EngineError> {
         let at_head = self.files(github, head).await?;
         let longest =
             self.policy_of(github, &at_head).await?.policy.as_ref().map(|policy| policy.settings.max_duration);
@@ -81,7 +119,7 @@ impl Engine {
             let info = github.commit(&commit).await?;
             reached = known == Some(commit.as_str());
             let old = info.committed_at < horizon && !shares_grants(&at_head, &files);
-            let done = reached || (known.is_none() && old);
+            let done = reached || old;
             newest_first.push((commit.clone(), files));
             if done || newest_first.len() > LONGEST_WALK {
                 break;
@@ -106,7 +144,7 @@ impl Engine {
                 (tip, after)
             }
             (Some(first), false) => first,
-            (None, _) => return Ok(steps),
+            (None, _) => return Ok((steps, reached)),
         };
         while let Some((mut tip, mut after)) = line.next() {
             let mut pull = None;
@@ -124,7 +162,7 @@ impl Engine {
             steps.push(Step { base: Some(base), tip: tip.clone(), pull, before, after: after.clone() });
             (base, before) = (tip, after);
         }
-        Ok(steps)
+        Ok((steps, reached))
     }
 
     /// The pull request that was merged into `branch` and brought `commit`, if there is one.
@@ -149,18 +187,20 @@ impl Engine {
         Ok(brought)
     }
 
-    /// Applies one step to what is known, durably. When the database is `new`, grants that are found may be applied already.
+    /// Applies one step to what is known, durably.
     async fn take_in(
         &self,
         claim: &Claim,
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
-        new: bool,
+        reading: Reading,
     ) -> Result<(), EngineError> {
-        let effects = self.effects(github, repository, step, new).await?;
+        let first = reading == Reading::First;
+        let effects = self.effects(github, repository, step, first).await?;
+        let effects = self.news(repository, effects, reading).await?;
         let mut found = Vec::new();
-        for effect in effects.iter().filter(|_| new) {
+        for effect in effects.iter().filter(|_| first) {
             if let Effect::Begin(grant) | Effect::Doubt(grant) = effect {
                 let surely = matches!(effect, Effect::Begin(_));
                 found.extend(self.perhaps_applied(github, repository, grant, surely).await?);
@@ -200,7 +240,11 @@ impl Engine {
                         Event::new(repository, EventKind::Refused, &refusal.path, &refusal.commit, now, details);
                     tx.record(&event).await?;
                     tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+                    if let Some(pull) = &step.pull {
+                        say_refused(&mut tx, repository, pull.number, &refusal, now).await?;
+                    }
                 }
+                Effect::Over(id) => tx.schedule(&Job::Revert(repository.clone(), id), now).await?,
                 Effect::Doubt(_) => {}
             }
         }
@@ -211,8 +255,54 @@ impl Engine {
             // Every open request is judged again under the new policy.
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
         }
-        let so_far = ReadSoFar { head: step.tip.to_string(), first: new };
+        let so_far = ReadSoFar { head: step.tip.to_string(), first };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// What is new among the effects of a step. A grant begins once: whoever puts an old commit in the line again, or rewrites
+    /// history, does not begin it again, and ends nobody else's by it.
+    async fn news(
+        &self,
+        repository: &RepositoryName,
+        effects: Vec<Effect>,
+        reading: Reading,
+    ) -> Result<Vec<Effect>, EngineError> {
+        let mut news = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Begin(grant) => match self.inner.store.grant(repository, &grant.id).await? {
+                    None => news.push(Effect::Begin(grant)),
+                    Some(row) if matches!(row.grant.state, State::Ended { .. }) => news.push(Effect::Over(grant.id)),
+                    Some(_) => {}
+                },
+                // What was removed in between may have come back since; the whole is compared afterwards.
+                Effect::Remove(_) if reading == Reading::Again => {}
+                effect => news.push(effect),
+            }
+        }
+        Ok(news)
+    }
+
+    /// Ends live grants whose file is not on the default branch.
+    async fn end_what_is_gone(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        head: &CommitId,
+    ) -> Result<(), EngineError> {
+        let files = self.files(github, head).await?;
+        let there = grant_files(&files);
+        let live = self.inner.store.live_grants().await?;
+        let gone =
+            live.into_iter().filter(|row| row.repository == *repository && !there.contains_key(&row.grant.id.slug));
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        for row in gone {
+            self.end(&mut tx, row, EndReason::Revoked, now).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -250,7 +340,7 @@ impl Engine {
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
-        new: bool,
+        first: bool,
     ) -> Result<Vec<Effect>, EngineError> {
         let (before, after) = (grant_files(&step.before), grant_files(&step.after));
         let mut effects: Vec<Effect> =
@@ -272,7 +362,7 @@ impl Engine {
             let verified = match &origin {
                 Some(Origin::Due(judged, settings)) => self.grant_of(step, judged, settings, slug, &file.blob),
                 Some(Origin::Unverified { reason, judged }) => {
-                    let doubt = judged.as_ref().filter(|_| new);
+                    let doubt = judged.as_ref().filter(|_| first);
                     let doubt = doubt.map(|judged| self.grant_of(step, judged, &Settings::default(), slug, &file.blob));
                     effects.extend(doubt.and_then(Result::ok).map(|grant| Effect::Doubt(Box::new(grant))));
                     Err(reason.clone())
@@ -350,7 +440,7 @@ impl Effect {
         match self {
             Self::Begin(grant) => Some(grant.id.slug.clone()),
             Self::Remove(slug) => Some(slug.clone()),
-            Self::Refuse(_) | Self::Doubt(_) => None,
+            Self::Refuse(_) | Self::Doubt(_) | Self::Over(_) => None,
         }
     }
 

@@ -104,7 +104,7 @@ impl Engine {
     /// The content of a file; of one that is no plain file or too large, a text that is no YAML and says so.
     async fn blob(&self, github: &Repository, file: &TreeFile, limit: u64) -> Result<Arc<Vec<u8>>, EngineError> {
         if file.mode != FileMode::Regular {
-            return Ok(Arc::new(format!("@ not read: a {}", file.mode.as_str()).into_bytes()));
+            return Ok(Arc::new(format!("@ not read: {}", file.mode.as_str()).into_bytes()));
         }
         if file.size.is_some_and(|size| size > limit) {
             return Ok(Arc::new(b"@ not read: too large".to_vec()));

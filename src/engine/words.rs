@@ -11,7 +11,7 @@ use crate::access::decide::{Decision, Removal, Verdict};
 use crate::access::grant::{EndReason, Grant};
 use crate::access::judgement::Judgement;
 use crate::policy::model::{MergeMode, Settings};
-use crate::policy::{Finding, Severity};
+use crate::policy::{Code, Finding, Severity};
 use crate::target::Receipt;
 
 /// The first line of the comment that is edited in place; it is found by this.
@@ -84,6 +84,13 @@ pub(super) fn broken_policy(findings: &[Finding]) -> Publication {
         findings_section(findings)
     );
     Publication { title, body }
+}
+
+/// What to publish about a pull request that cannot be read in full.
+pub(super) fn unread(why: &str) -> Publication {
+    let (code, title) = (Code::TooMuch, Code::TooMuch.title());
+    let body = format!("### {title}\n\n❌ `{code}`: {}<br>→ {}\n", plain(why), plain(code.explanation()));
+    Publication { title: title.to_owned(), body }
 }
 
 fn title(judgement: &Judgement) -> String {
@@ -357,6 +364,15 @@ pub(super) fn revert_body(grant: &Grant) -> String {
         grant.id.pull_request,
         when(grant.window.ends_at),
         grant.id
+    )
+}
+
+/// A request was merged, but gives nothing.
+pub(super) fn merged_but_refused(path: &str, reason: &str) -> String {
+    format!(
+        "🔴 {} was merged, but **gives nobody access**: {}. Daypass takes it back; if you still need the access, ask again.",
+        code(path),
+        plain(reason)
     )
 }
 

@@ -93,6 +93,8 @@ codes! {
     FileTooLarge = "DP0505", "A grant file is too large", "A request is a dozen lines of YAML.";
     CommitAuthorUnknown = "DP0506", "The author of a commit is unknown", "GitHub knows no account for its e-mail address, so it cannot be told whether an approver wrote it.";
     PolicyChangeNotAllowed = "DP0507", "Nobody can approve changes to the policy", "Set `settings.policy_approval`.";
+    GrantOfAnother = "DP0508", "The file holds somebody else's running grant", "Use another file name. Only whoever may end that grant may put another in its place.";
+    TooMuch = "DP0509", "The pull request is too large to be judged", "GitHub lists at most 250 commits and 3000 files of a pull request. A request is one small file; open a new pull request.";
 }
 
 /// Not one of the codes.

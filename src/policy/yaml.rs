@@ -68,6 +68,7 @@ fn strict() -> Options {
         budget: budget! {
             max_anchors: 0,
             max_aliases: 0,
+            max_merge_keys: 0,
             max_depth: 32,
             max_nodes: 50_000,
             max_documents: 1,

@@ -24,6 +24,91 @@ async fn a_direct_push_gives_nothing_is_reported_and_reverted() {
     assert!(world.open_pulls().await.is_empty(), "the pull request that took it back is merged");
 }
 
+/// Alice's grant has ended; the commit that had brought it.
+async fn an_ended_grant(world: &World) -> (u64, String) {
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let merge = world.get("/git/ref/heads/main").await["object"]["sha"].as_str().unwrap().to_owned();
+    world.alice().branches("done").await;
+    world.alice().removes("done", "grants/alice-orders.yaml").await;
+    world.alice().opens("done").await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    (request, merge)
+}
+
+async fn nothing_came_back(world: &World, request: u64) {
+    world.settle().await;
+    world.wait(TimeDelta::minutes(6)).await;
+    assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+    assert!(world.grant_files().await.is_empty());
+    assert_eq!((world.count("granted").await, world.count("ended").await), (1, 1));
+    assert!(world.comments(request).await.last().unwrap().contains("no longer has role"));
+}
+
+#[tokio::test]
+async fn a_rewritten_history_brings_no_grant_back() {
+    let world = World::new().await;
+    let (request, merge) = an_ended_grant(&world).await;
+    let body = serde_json::json!({ "sha": merge, "force": true });
+    let path = "/repos/acme/access/git/refs/heads/main";
+    let (status, answer) = world.call("olga", http::Method::PATCH, path, body).await;
+    assert!(status.is_success(), "{answer}");
+    nothing_came_back(&world, request).await;
+}
+
+#[tokio::test]
+async fn an_old_commit_put_in_the_line_again_brings_no_grant_back() {
+    let world = World::new().await;
+    let (request, merge) = an_ended_grant(&world).await;
+    let main = world.get("/git/ref/heads/main").await["object"]["sha"].clone();
+    let tree = world.get(&format!("/git/commits/{merge}")).await["tree"]["sha"].clone();
+    let commit = serde_json::json!({ "message": "Merge", "tree": tree, "parents": [merge, main] });
+    let (_, commit) = world.call("olga", http::Method::POST, "/repos/acme/access/git/commits", commit).await;
+    let path = "/repos/acme/access/git/refs/heads/main";
+    let body = serde_json::json!({ "sha": commit["sha"] });
+    let (status, answer) = world.call("olga", http::Method::PATCH, path, body).await;
+    assert!(status.is_success(), "it is a fast-forward: {answer}");
+    nothing_came_back(&world, request).await;
+}
+
+#[tokio::test]
+async fn a_history_without_the_file_ends_the_grant() {
+    let world = World::new().await;
+    let before = world.get("/git/ref/heads/main").await["object"]["sha"].clone();
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let path = "/repos/acme/access/git/refs/heads/main";
+    let body = serde_json::json!({ "sha": before, "force": true });
+    world.call("olga", http::Method::PATCH, path, body).await;
+    world.settle().await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn nobody_puts_a_request_of_their_own_in_the_place_of_somebody_elses_grant() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let docs = "role: docs-preview\nduration: 1h\nreason: Proofreading\n";
+    let files = [("grants/alice-orders.yaml".to_owned(), docs.as_bytes().to_vec())];
+    let theft = world.bob().asks_with("theft", &files).await;
+    assert!(!world.is_merged(theft).await);
+    assert!(world.check(theft).await.summary.contains("running grant of"), "{}", world.check(theft).await.summary);
+    world.olga().merges(theft).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "a merge past the check does not end it either");
+    assert!(!world.sandbox.is_in_team("docs", "bob"));
+    let renewal = world
+        .alice()
+        .asks_with("renewal", &[("grants/alice-orders.yaml".to_owned(), ORDERS.replace("2h", "1h").into_bytes())])
+        .await;
+    world.dave().approves(renewal).await;
+    assert!(
+        world.is_merged(renewal).await,
+        "she may put another of her own there: {}",
+        world.check(renewal).await.summary
+    );
+}
+
 #[tokio::test]
 async fn a_merge_past_a_red_check_gives_nothing() {
     let world = World::new().await;
@@ -32,6 +117,8 @@ async fn a_merge_past_a_red_check_gives_nothing() {
     assert_eq!(world.olga().merges(request).await, StatusCode::OK, "an owner may merge past the check");
     assert!(world.orders.calls().is_empty());
     assert!(world.grant_files().await.is_empty());
+    let said = world.comments(request).await;
+    assert!(said.last().unwrap().contains("gives nobody access"), "the pull request is told: {said:?}");
 }
 
 #[tokio::test]

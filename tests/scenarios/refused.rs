@@ -47,6 +47,9 @@ refusals! {
     a_key_twice: format!("{ORDERS}duration: 1h\n") => line 5, "duration";
     not_yaml_at_all: "role: [\n" => line 1, "";
     another_persons_login: format!("{ORDERS}subject: bob\n") => line 5, "somebody else";
+    a_start_too_far_away: format!("{ORDERS}start: 9999-01-01T00:00:00Z\n") => line 5, "90 days";
+    a_window_that_is_over: format!("{ORDERS}start: 2020-01-01T00:00:00Z\n") => line 5, "over already";
+    a_merge_key: format!("<<: {{ duration: 8h }}\n{ORDERS}") => line 1, "";
     a_login_nobody_has: format!("{ORDERS}subject: nobody-at-all\n") => line 5, "nobody-at-all";
 }
 
@@ -90,6 +93,23 @@ async fn links_submodules_and_strange_paths_are_refused() {
         world.olga().merges(number).await;
         assert!(world.orders.calls().is_empty(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_pull_request_too_large_to_be_read_is_told_so() {
+    let world = World::new().await;
+    world.alice().branches("long").await;
+    for number in 0..251 {
+        world.alice().writes("long", "grants/long.yaml", format!("{ORDERS}# {number}\n").as_bytes()).await;
+    }
+    let number = world.alice().opens("long").await;
+    let check = world.check(number).await;
+    assert_eq!(check.conclusion, "failure");
+    assert!(check.summary.contains("250 commits"), "{}", check.summary);
+    assert!(
+        world.engine().store().queue().await.unwrap().iter().all(|job| job.attempts == 0),
+        "it is not tried for ever"
+    );
 }
 
 #[tokio::test]

@@ -109,6 +109,9 @@ impl Model {
         if !valid || !self.was_in("engineering", subject) {
             return false;
         }
+        if strictly && self.takes_the_place_of_another(pull) {
+            return false;
+        }
         if strictly && !(self.never_moved(subject) && self.members["engineering"].contains(&subject)) {
             return false;
         }
@@ -136,6 +139,17 @@ impl Model {
             "helper" => true,
             _ => false,
         }
+    }
+
+    /// Whether its file may have held a running grant of somebody else when it was merged. Such a request is refused, unless who
+    /// asks may end that grant.
+    fn takes_the_place_of_another(&self, pull: &Pull) -> bool {
+        let Some((_, at)) = pull.merged else { return false };
+        self.pulls.iter().any(|other| {
+            let runs = Self::window(other).is_some_and(|(_, end)| at < end);
+            let earlier = other.merged.is_some_and(|(_, merged)| merged <= at);
+            other.number != pull.number && other.slug == pull.slug && other.author != pull.author && runs && earlier
+        })
     }
 
     /// When access by a merged pull request begins and ends.
