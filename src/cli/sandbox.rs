@@ -53,43 +53,46 @@ pub(super) async fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
         persist: true,
     };
     let sandbox = Sandbox::open(options).await.map_err(unreachable)?;
-    let app = sandbox.app();
-    let (key, secret) = (args.dir.join("app.pem"), args.dir.join("webhook-secret"));
     if restart {
-        println!("The embedded GitHub is back at {base_url}, with what it kept in {}.", args.dir.display());
+        println!("The embedded GitHub is back, with what it kept in {}.\n", args.dir.display());
     } else {
         let files = match &args.policy {
             Some(dir) => super::validate::working_tree(dir).map_err(usage)?,
             None => crate::sandbox::starter_files(),
         };
-        let tokens = sandbox.example(&files).map_err(unreachable)?;
-        let people: serde_json::Map<String, serde_json::Value> =
-            tokens.iter().map(|(login, token)| (login.clone(), json!(token.expose_secret()))).collect();
-        println!(
-            "An embedded GitHub is up at {base_url} (REST: {base_url}/api/v3), with organisation acme and repository acme/access."
-        );
-        for (login, token) in &people {
-            println!("  {login:8} {}", token.as_str().unwrap_or_default());
-        }
-        println!("Serve it with this daypass.yaml:\n");
-        println!("github:");
-        println!(
-            "  api_url: {base_url}/api/v3\n  app_id: {}\n  private_key_file: {}\n  webhook_secret_file: {}",
-            app.id,
-            key.display(),
-            secret.display()
-        );
-        println!("repositories: [acme/access]\nstore: {{ url: 'sqlite://{}' }}", args.dir.join("daypass.db").display());
-        println!("targets:\n  github: {{ github: {{}} }}\n");
-        if let Some(path) = &args.print_json {
-            let text = json!({
-                "base_url": base_url, "api_url": format!("{base_url}/api/v3"), "tokens": people, "app_id": app.id,
-                "private_key_file": key, "webhook_secret_file": secret, "organisation": "acme", "repository": "acme/access",
-            });
-            std::fs::write(path, text.to_string()).map_err(unreachable)?;
-        }
+        sandbox.example(&files).map_err(unreachable)?;
     }
+    introduce(&sandbox, &base_url, &args)?;
     tokio::spawn(sandbox.clone().deliver());
     axum::serve(listener, sandbox.router()).with_graceful_shutdown(asked_to_stop()).await.map_err(unreachable)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells whoever wants to use it everything they need.
+fn introduce(sandbox: &Sandbox, base_url: &str, args: &SandboxArgs) -> Result<(), Failure> {
+    let app = sandbox.app();
+    let (key, secret) = (args.dir.join("app.pem"), args.dir.join("webhook-secret"));
+    let people: serde_json::Map<String, serde_json::Value> =
+        sandbox.tokens().iter().map(|(login, token)| (login.clone(), json!(token.expose_secret()))).collect();
+    println!(
+        "An embedded GitHub is up at {base_url} (REST: {base_url}/api/v3), with organisation acme and repository acme/access."
+    );
+    println!("It sends webhooks to {}. Its people and their tokens:", args.webhook_url);
+    for (login, token) in &people {
+        println!("  {login:8} {}", token.as_str().unwrap_or_default());
+    }
+    println!("\nServe it with this daypass.yaml:\n");
+    println!("github:");
+    println!("  api_url: {base_url}/api/v3\n  app_id: {}", app.id);
+    println!("  private_key_file: {}\n  webhook_secret_file: {}", key.display(), secret.display());
+    println!("repositories: [acme/access]\nstore: {{ url: 'sqlite://{}' }}", args.dir.join("daypass.db").display());
+    println!("targets:\n  github: {{ github: {{}} }}");
+    if let Some(path) = &args.print_json {
+        let text = json!({
+            "base_url": base_url, "api_url": format!("{base_url}/api/v3"), "tokens": people, "app_id": app.id,
+            "private_key_file": key, "webhook_secret_file": secret, "organisation": "acme", "repository": "acme/access",
+        });
+        crate::sandbox::write_private(path, text.to_string().as_bytes()).map_err(unreachable)?;
+    }
+    Ok(())
 }

@@ -170,13 +170,18 @@ fn removal_section(removal: &Removal) -> String {
             code(grant.subject.login.as_str()),
             code(by.login.as_str())
         ),
-        (Some(grant), None) => format!(
-            "\nMerging this ends role {} of {} at once. {}, {} or an approver of the role can approve it.\n",
-            code(grant.role.as_str()),
-            code(grant.subject.login.as_str()),
-            code(grant.subject.login.as_str()),
-            code(grant.requester.login.as_str()),
-        ),
+        (Some(grant), None) => {
+            let mut people = vec![code(grant.subject.login.as_str())];
+            if grant.requester != grant.subject {
+                people.push(code(grant.requester.login.as_str()));
+            }
+            format!(
+                "\nMerging this ends role {} of {} at once. {} or an approver of the role can approve it.\n",
+                code(grant.role.as_str()),
+                code(grant.subject.login.as_str()),
+                people.join(", "),
+            )
+        }
     }
 }
 

@@ -217,6 +217,18 @@ impl Sandbox {
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), SandboxError> {
     let beside = path.with_extension("new");
     let io = |error| SandboxError::Io { path: path.display().to_string(), error };
-    std::fs::write(&beside, bytes).map_err(io)?;
+    write_private(&beside, bytes).map_err(io)?;
     std::fs::rename(&beside, path).map_err(io)
+}
+
+/// Writes a file only its owner can read: it holds tokens or keys.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    std::io::Write::write_all(&mut options.open(path)?, bytes)
 }

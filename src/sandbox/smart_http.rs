@@ -23,6 +23,10 @@ pub(super) async fn serve(sandbox: &Arc<Sandbox>, request: Request<Body>) -> Res
     let (Some(_), Some(name), Some(rest)) = (segments.next(), segments.next(), segments.next()) else {
         return StatusCode::NOT_FOUND.into_response();
     };
+    // The smart protocol alone; files of the repository are nobody's business.
+    if !matches!(rest, "info/refs" | "git-upload-pack" | "git-receive-pack") {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let name = name.trim_end_matches(".git").to_owned();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let hidden = {

@@ -27,12 +27,13 @@ pub(super) fn open(options: Options) -> Result<Arc<Sandbox>, SandboxError> {
     std::fs::create_dir_all(&options.dir).map_err(io(&options.dir))?;
     let key_path = options.dir.join("app.pem");
     if !key_path.exists() {
-        write_private(&key_path, &generate_key()?)?;
+        super::write_private(&key_path, generate_key()?.as_bytes()).map_err(io(&key_path))?;
     }
     let pem = std::fs::read_to_string(&key_path).map_err(io(&key_path))?;
     let secret_path = options.dir.join("webhook-secret");
     if !secret_path.exists() {
-        write_private(&secret_path, &hex::encode(rand::random::<[u8; 32]>()))?;
+        let secret = hex::encode(rand::random::<[u8; 32]>());
+        super::write_private(&secret_path, secret.as_bytes()).map_err(io(&secret_path))?;
     }
     let webhook_secret = std::fs::read_to_string(&secret_path).map_err(io(&secret_path))?;
     let state_path = options.dir.join("state.json");
@@ -86,17 +87,6 @@ fn fresh(options: &Options) -> State {
     // The account of the web site itself: GitHub's own id.
     user(19_864_447, "web-flow".to_owned(), WEB_FLOW_EMAIL.to_owned(), false);
     state
-}
-
-fn write_private(path: &std::path::Path, text: &str) -> Result<(), SandboxError> {
-    let io = |error| SandboxError::Io { path: path.display().to_string(), error };
-    std::fs::write(path, text).map_err(io)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
-    }
-    Ok(())
 }
 
 fn generate_key() -> Result<String, SandboxError> {
@@ -169,6 +159,18 @@ impl Sandbox {
             Ok(())
         })??;
         Ok(SecretString::from(token))
+    }
+
+    /// The tokens of people, by login.
+    pub fn tokens(&self) -> BTreeMap<String, SecretString> {
+        let state = self.state();
+        let people = state.tokens.iter().filter_map(|(token, known)| match known.holder {
+            Holder::User(id) => {
+                state.users.get(&id).map(|user| (user.login.clone(), SecretString::from(token.clone())))
+            }
+            _ => None,
+        });
+        people.collect()
     }
 
     /// Makes an account a member of the organisation; an owner if asked for.

@@ -46,7 +46,7 @@ async fn check(stage: &Stage, number: u64, what: &str, fits: impl Fn(&Check) -> 
 async fn asks(stage: &Stage) -> anyhow::Result<u64> {
     let key = PrivateKey::new(Ed25519Keypair::from_seed(&rand::random()).into(), "alice@laptop")?;
     let public = key.public_key().to_openssh()?;
-    std::fs::write(stage.dir.join("alice"), key.to_openssh(LineEnding::LF)?.as_bytes())?;
+    crate::sandbox::write_private(&stage.dir.join("alice"), key.to_openssh(LineEnding::LF)?.as_bytes())?;
     std::fs::write(stage.dir.join("alice.pub"), format!("{public}\n"))?;
     stage.sandbox.add_key("alice", &public)?;
 
