@@ -10,6 +10,8 @@
 //!          policy            what the YAML says: parsing, names, conditions, findings (pure)
 //! ```
 //!
+//! `mutants`, which any module may ask, is for the simulation alone: see there.
+//!
 //! `policy` and `access` do no I/O and read no clock: file contents, memberships and the time are arguments.
 
 pub mod access;
@@ -17,6 +19,7 @@ pub mod cli;
 pub mod engine;
 pub mod github;
 pub mod ledger;
+pub mod mutants;
 pub mod policy;
 pub mod sandbox;
 pub mod store;

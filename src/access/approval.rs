@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::facts::{Account, Directory, Review, ReviewState};
 use super::principals;
+use crate::mutants::{self, Mutant};
 use crate::policy::condition::Scope;
 use crate::policy::model::Stage;
 use crate::policy::name::{ApprovalName, CommitId, Login, StageName, UserId};
@@ -243,10 +244,10 @@ fn discount(review: &Review, ballot: Ballot<'_>) -> Option<Discount> {
     let Some(author) = review.author.as_ref().filter(|author| !author.bot) else {
         return Some(Discount::NotAPerson);
     };
-    if let Some(how) = ballot.involved.how(author) {
+    if let Some(how) = ballot.involved.how(author).filter(|_| !mutants::is(Mutant::CountInvolvedReviews)) {
         return Some(Discount::Involved(how));
     }
-    if review.commit.as_ref() != Some(ballot.head) {
+    if review.commit.as_ref() != Some(ballot.head) && !mutants::is(Mutant::CountStaleReviews) {
         return Some(Discount::Stale(review.commit.clone()));
     }
     None

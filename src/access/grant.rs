@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::facts::Account;
+use crate::mutants::{self, Mutant};
 use crate::policy::Duration;
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::{BlobId, CommitId, RepositoryName, RoleName, Slug};
@@ -203,7 +204,7 @@ impl Grant {
     pub fn next(&self, now: DateTime<Utc>, revert_open: bool) -> Transition {
         match self.state {
             State::Ended { .. } => Transition::Nothing,
-            _ if now >= self.window.ends_at => Transition::Expire,
+            _ if now >= self.over_at() => Transition::Expire,
             State::Scheduled if now >= self.window.starts_at => Transition::Start,
             State::Scheduled => Transition::Wait { until: self.window.starts_at },
             State::Active if !revert_open && now >= self.revert_at => Transition::OpenRevert,
@@ -215,7 +216,15 @@ impl Grant {
     /// Whether its entitlements are due at `now`. A clock that stands still or runs late never prolongs it: the window
     /// decides, not the recorded state.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        self.state == State::Active && self.window.contains(now)
+        self.state == State::Active && self.window.starts_at <= now && now < self.over_at()
+    }
+
+    /// The first instant without access.
+    fn over_at(&self) -> DateTime<Utc> {
+        match mutants::is(Mutant::ExpireLate) {
+            true => self.window.ends_at + TimeDelta::minutes(30),
+            false => self.window.ends_at,
+        }
     }
 
     /// When the revert pull request of a grant with this window is due.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::grant::GrantRef;
+use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 
 /// How far the application of an entitlement has come. Written *before* the target is called, so that after a crash the
@@ -88,7 +89,10 @@ pub fn plan(
         let (entitlement, holders) = (entitlement.clone(), holders.clone());
         match applied.get(&entitlement) {
             Some(state) if state.standing || state.progress == Progress::Granted => {
-                if state.holders != holders {
+                let fewer = state.holders.difference(&holders).next().is_some();
+                if fewer && !state.standing && mutants::is(Mutant::RevokeShared) {
+                    operations.push(Operation::Revoke { entitlement, leaving: state.holders.clone() });
+                } else if state.holders != holders {
                     let joining = holders.difference(&state.holders).cloned().collect();
                     let leaving = state.holders.difference(&holders).cloned().collect();
                     operations.push(Operation::Share { entitlement, holders, joining, leaving });

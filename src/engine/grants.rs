@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Engine, EngineError};
 use crate::access::grant::{EndReason, GrantId, GrantRef, State, Transition};
 use crate::ledger::{Event, EventKind};
+use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, GrantRow, Job, Tx};
 
@@ -58,7 +59,9 @@ impl Engine {
         let details = serde_json::json!({ "grant": row.grant.id, "subject": row.grant.subject, "role": row.grant.role,
             "reason": reason, "ended_at": at });
         let id = row.grant.id.clone();
-        tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
+        if !mutants::is(Mutant::ForgetEndEvent) {
+            tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
+        }
         row.grant.state = State::Ended { at, reason };
         tx.put_grant(&row).await?;
         ask_targets(tx, &row, now).await?;

@@ -34,6 +34,7 @@ use tokio::sync::{Mutex, Notify};
 pub use error::EngineError;
 
 use crate::github::{App, Repository, events};
+use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Delivery, Job, Store, Tx};
 use crate::target::Targets;
@@ -275,6 +276,9 @@ impl Engine {
         let pause = error.retry_after().unwrap_or_else(|| pause_after(claim));
         tracing::warn!(job = %claim.job, %error, attempts = claim.attempts, pause = %pause, "failed; it is tried again");
         let mut tx = self.inner.store.begin().await?;
+        if mutants::is(Mutant::NeverRetry) {
+            return self.finish(claim, tx, None).await;
+        }
         match tx.fail(claim, &error.to_string(), self.inner.clock.now() + pause).await {
             Ok(()) => Ok(tx.commit().await?),
             Err(crate::store::StoreError::LeaseLost(_)) => Ok(()),

@@ -7,6 +7,7 @@ use super::{Engine, EngineError, words};
 use crate::access::grant::{GrantRef, State};
 use crate::access::plan::{Applied, Operation, Progress, plan};
 use crate::ledger::{Event, EventKind};
+use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Held, Job, Tx};
@@ -116,7 +117,7 @@ impl Engine {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
             None => match in_time(target.observe(entitlement)).await {
-                Ok(observed) => observed == Observed::Present,
+                Ok(observed) => observed == Observed::Present && !mutants::is(Mutant::ForgetStanding),
                 Err(failure) => {
                     self.note_failure(&holders, entitlement, &failure, false).await?;
                     return Ok(failed(failure));
@@ -175,6 +176,11 @@ impl Engine {
                 Ok(Outcome { concerned: leaving, failure: None })
             }
             Err(failure) => {
+                if mutants::is(Mutant::ForgetFailedRevocation) {
+                    let mut tx = self.inner.store.begin().await?;
+                    tx.forget_held(entitlement).await?;
+                    tx.commit().await?;
+                }
                 self.note_failure(&leaving, entitlement, &failure, true).await?;
                 Ok(Outcome { concerned: BTreeSet::new(), failure: Some(failure) })
             }

@@ -13,6 +13,7 @@ use crate::access::grant::{EndReason, Grant, GrantId, GrantRef, State};
 use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
 use crate::ledger::{Event, EventKind};
+use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::Settings;
 use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
@@ -74,7 +75,7 @@ impl Engine {
         let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
         let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
         let known = so_far.map(|so_far| so_far.head);
-        if known.as_deref() != Some(head.as_str()) {
+        if known.as_deref() != Some(head.as_str()) && !(first && mutants::is(Mutant::RebuildNothing)) {
             let (steps, joined) = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
             let reading = match (first, joined) {
                 (true, _) => Reading::First,
@@ -317,7 +318,7 @@ impl Engine {
         grant: &Grant,
         verified: bool,
     ) -> Result<Vec<(Entitlement, Applied)>, EngineError> {
-        if self.inner.clock.now() < grant.window.starts_at {
+        if self.inner.clock.now() < grant.window.starts_at || mutants::is(Mutant::ForgetAppliedWithDatabase) {
             return Ok(Vec::new());
         }
         let id = message_id(repository, &grant.id, "applied");
@@ -369,6 +370,9 @@ impl Engine {
                 }
                 None => Err("its origin is unknown".to_owned()),
             };
+            if verified.is_err() && mutants::is(Mutant::IgnoreUnverified) {
+                continue;
+            }
             effects.push(match verified {
                 Ok(grant) => Effect::Begin(Box::new(grant)),
                 Err(reason) => Effect::refuse(&crate::policy::request::path_of(slug), &file.blob, step, reason),

@@ -12,6 +12,7 @@ use crate::access::decide::Verdict;
 use crate::access::facts::{Change, PullRequest, PullState};
 use crate::access::grant::{Grant, GrantId, GrantRef, State};
 use crate::github::{MergeOutcome, Repository};
+use crate::mutants::{self, Mutant};
 use crate::policy::model::MergeMethod;
 use crate::policy::name::{CommitId, RepositoryName};
 use crate::policy::request::path_of;
@@ -92,6 +93,9 @@ impl Engine {
 
     /// Takes refused files off the default branch and reports them.
     pub(super) async fn cleanse(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        if mutants::is(Mutant::LeaveRefusedFiles) {
+            return self.done(claim).await;
+        }
         let refusals = self.inner.store.refusals(repository).await?;
         let (github, branch) = self.open(repository).await?;
         for mut refusal in refusals {

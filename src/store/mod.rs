@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions, Executor, Row};
 
+use crate::mutants::{self, Mutant};
 pub use entitlements::Held;
 pub use grants::{GrantRow, Refusal};
 pub use inbox::Delivery;
@@ -227,6 +228,10 @@ impl Tx {
         .bind(write_json(event))
         .execute(&mut *self.tx)
         .await?;
+        if mutants::is(Mutant::DoubleEvents) && !event.id.ends_with("again") {
+            let again = crate::ledger::Event { id: format!("{} again", event.id), ..event.clone() };
+            Box::pin(self.record(&again)).await?;
+        }
         Ok(done.rows_affected() > 0)
     }
 }

@@ -115,8 +115,8 @@ fn action(rng: &mut StdRng) -> Action {
             let subject = rng.random_ratio(1, 10).then(|| rng.random_range(0..5));
             Action::Ask { who, slug, role, minutes, start_in, subject }
         }
-        22..27 => Action::Push { who, pull, role, minutes },
-        27..49 => Action::Approve { who: [3, 3, 2, 4, 4, who][rng.random_range(0..6)], pull },
+        22..29 => Action::Push { who: [3, 4, who][rng.random_range(0..3)], pull, role, minutes },
+        29..49 => Action::Approve { who: [3, 3, 2, 4, 4, who][rng.random_range(0..6)], pull },
         49..52 => Action::Object { who: [3, 4, who][rng.random_range(0..3)], pull },
         52..56 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
         56..58 => Action::Close { pull },

@@ -16,6 +16,7 @@ mod sky;
 
 use std::collections::BTreeMap;
 
+use daypass::mutants::Mutant;
 use history::{Event, history, shrink};
 use play::play;
 
@@ -62,6 +63,33 @@ async fn the_promises_hold_in_every_history_of_the_first_half() {
 #[tokio::test]
 async fn the_promises_hold_in_every_history_of_the_second_half() {
     histories(1, 2).await;
+}
+
+/// Every deliberately broken variant is caught. `./test --mutants` runs this.
+#[tokio::test]
+#[ignore = "takes minutes; ./test --mutants runs it"]
+async fn every_mutant_is_caught() {
+    let mut caught = 0;
+    for mutant in Mutant::ALL {
+        daypass::mutants::set(Some(mutant));
+        let mut by = None;
+        for seed in 0..2_000 {
+            if let Some(failure) = play(&history(seed)).await.failure {
+                by = Some((seed, failure));
+                break;
+            }
+        }
+        match by {
+            Some((seed, failure)) => {
+                caught += 1;
+                println!("caught   {mutant:?} by seed {seed}: {}", failure.lines().next().unwrap_or_default());
+            }
+            None => println!("SURVIVED {mutant:?}"),
+        }
+    }
+    daypass::mutants::set(None);
+    println!("{caught} of {} mutants caught", Mutant::ALL.len());
+    assert_eq!(caught, Mutant::ALL.len());
 }
 
 #[tokio::test]

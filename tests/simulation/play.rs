@@ -419,9 +419,8 @@ impl Player {
         let mut due: BTreeSet<(String, String)> = BTreeSet::from([(STANDING.0.to_owned(), STANDING.1.to_owned())]);
         let mut docs = BTreeSet::new();
         let mut live = BTreeSet::new();
-        for slug in 0..SLUGS.len() {
+        for (slug, name) in SLUGS.iter().enumerate() {
             let Some(text) = self.content(slug).await else { continue };
-            let name = SLUGS[slug];
             let Some(pull) = self.model.origin(slug, &text) else {
                 return Err(format!("I7: {name} is on main, and no merged request brought it:\n{text}"));
             };

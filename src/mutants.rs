@@ -1,0 +1,80 @@
+//! Deliberately broken variants of the rules, for the simulation to catch: a check of the checks. They exist only with the
+//! feature `simulation`, which no release has; without it [`is`] is always false and costs nothing.
+
+/// A variant that breaks a promise (DESIGN 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mutant {
+    /// I1: an approval from before the last push counts.
+    CountStaleReviews = 1,
+    /// I1: whoever wrote a commit approves it.
+    CountInvolvedReviews,
+    /// I1, I7: whatever is merged is applied.
+    TrustEveryMerge,
+    /// I2: access ends half an hour late.
+    ExpireLate,
+    /// I2: a revocation that failed is forgotten.
+    ForgetFailedRevocation,
+    /// I3: an event that is written twice is on record twice.
+    DoubleEvents,
+    /// I3: the end of a grant is not on record.
+    ForgetEndEvent,
+    /// I4: nothing is looked at without a webhook.
+    TrustWebhooks,
+    /// I4: what failed once is not tried again.
+    NeverRetry,
+    /// I5: what two grants give goes with the first that ends.
+    RevokeShared,
+    /// I5: access somebody had before is taken for Daypass's own.
+    ForgetStanding,
+    /// I6: what an earlier database applied is not known to the next.
+    ForgetAppliedWithDatabase,
+    /// I6: a new database looks at nothing that was there before it.
+    RebuildNothing,
+    /// I7: refused files stay where they are.
+    LeaveRefusedFiles,
+    /// I7: what nobody vouches for is neither applied nor refused.
+    IgnoreUnverified,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::CountStaleReviews,
+        Self::CountInvolvedReviews,
+        Self::TrustEveryMerge,
+        Self::ExpireLate,
+        Self::ForgetFailedRevocation,
+        Self::DoubleEvents,
+        Self::ForgetEndEvent,
+        Self::TrustWebhooks,
+        Self::NeverRetry,
+        Self::RevokeShared,
+        Self::ForgetStanding,
+        Self::ForgetAppliedWithDatabase,
+        Self::RebuildNothing,
+        Self::LeaveRefusedFiles,
+        Self::IgnoreUnverified,
+    ];
+}
+
+#[cfg(feature = "simulation")]
+static ACTIVE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Makes this process a mutant, or well again.
+#[cfg(feature = "simulation")]
+pub fn set(mutant: Option<Mutant>) {
+    ACTIVE.store(mutant.map_or(0, |mutant| mutant as u8), std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether this process is that mutant.
+#[cfg(feature = "simulation")]
+pub(crate) fn is(mutant: Mutant) -> bool {
+    ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == mutant as u8
+}
+
+/// Whether this process is that mutant: never.
+#[cfg(not(feature = "simulation"))]
+pub(crate) const fn is(_mutant: Mutant) -> bool {
+    false
+}
