@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Engine, EngineError};
 use crate::access::change::{self, Subject};
 use crate::access::decide::{Case, PullFacts};
-use crate::access::facts::{Directory, FileMode, PullRequest, TreeFile};
+use crate::access::facts::{Directory, FileMode, PullRequest, PullState, TreeFile};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
@@ -34,6 +34,10 @@ impl Engine {
         let head_files = self.files(github, &pull.head).await?;
         let changed = github.pull_files(pull.number).await?;
         let (subject, findings) = change::classify(&changed, &head_files);
+        let judged_at = match &pull.state {
+            PullState::Merged { at, .. } => *at,
+            _ => self.inner.clock.now(),
+        };
         let mut proposal = Proposal {
             subject,
             findings,
@@ -46,7 +50,9 @@ impl Engine {
             Subject::Grants(changes) => {
                 for slug in &changes.requested {
                     let live = self.inner.store.live_grant(repository, slug).await?.map(|row| row.grant);
-                    let other = live.filter(|grant| grant.id.pull_request != pull.number);
+                    // One that is over by then, though nobody has noticed yet, stands in nobody's way.
+                    let other =
+                        live.filter(|grant| grant.id.pull_request != pull.number && judged_at < grant.window.ends_at);
                     proposal.replaced.extend(other.map(|grant| (slug.clone(), grant)));
                     let path = policy::request::path_of(slug);
                     // What cannot be read was found by its shape already.

@@ -203,8 +203,9 @@ impl Engine {
         let mut found = Vec::new();
         for effect in effects.iter().filter(|_| first) {
             if let Effect::Begin(grant) | Effect::Doubt(grant) = effect {
-                let surely = matches!(effect, Effect::Begin(_));
-                found.extend(self.perhaps_applied(github, repository, grant, surely).await?);
+                // What Daypass itself merged was due then, whatever it looks like now.
+                let was_due = matches!(effect, Effect::Begin(_)) || self.merged_it(step).await?;
+                found.extend(self.perhaps_applied(github, repository, grant, was_due).await?);
             }
         }
         let mut rows = BTreeMap::new();
@@ -307,23 +308,31 @@ impl Engine {
         Ok(tx.commit().await?)
     }
 
+    /// Whether Daypass merged the pull request of a step.
+    async fn merged_it(&self, step: &Step) -> Result<bool, EngineError> {
+        let Some(PullRequest { state: PullState::Merged { by: Some(by), .. }, .. }) = &step.pull else {
+            return Ok(false);
+        };
+        Ok(by.bot && by.login.as_str() == self.inner.github.me().await?.login())
+    }
+
     /// What may be applied for a grant that a new database finds: a database before this one may have done it, and then it
     /// has to be taken away at the end. What was there before any grant, the pull request tells. Of a file that is not
-    /// verified (now), only the pull request can tell that it once was. What is told there never gives access, as people
-    /// with write access can edit it; it only ends some.
+    /// verified (now), it also tells whether it ever was, unless Daypass merged it (`was_due`). What is told there never
+    /// gives access, as people with write access can edit it; it only ends some.
     async fn perhaps_applied(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         grant: &Grant,
-        verified: bool,
+        was_due: bool,
     ) -> Result<Vec<(Entitlement, Applied)>, EngineError> {
         if self.inner.clock.now() < grant.window.starts_at || mutants::is(Mutant::ForgetAppliedWithDatabase) {
             return Ok(Vec::new());
         }
         let id = message_id(repository, &grant.id, "applied");
         let told = self.posted(github, grant.id.pull_request, &id).await?;
-        if told.is_none() && !verified {
+        if told.is_none() && !was_due {
             return Ok(Vec::new());
         }
         let told = told.unwrap_or_default();
