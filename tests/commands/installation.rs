@@ -163,7 +163,7 @@ impl Installation {
 
     /// Waits until the last grant file has left the default branch.
     pub async fn until_reverted(&self) {
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             let tree = self.get("/git/trees/main?recursive=1").await;
             let paths = tree["tree"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap());
             if paths.filter(|path| path.starts_with("grants/") && *path != "grants/.gitkeep").count() == 0 {
@@ -176,7 +176,7 @@ impl Installation {
 
     /// Waits until a pull request is merged.
     pub async fn until_merged(&self, number: u64) {
-        for _ in 0..600 {
+        for _ in 0..3_000 {
             if self.get(&format!("/pulls/{number}")).await["merged"] == true {
                 return;
             }

@@ -37,7 +37,7 @@ async fn a_whole_request_by_pygithub_and_git_on_postgres() {
 
     daypass.git(&["clone", "-q", "-b", "alice-orders", &daypass.git_address("alice"), "clone"]);
     let file = daypass.dir.path().join("clone/grants/alice-orders.yaml");
-    std::fs::write(file, "role: orders-db-reader\nduration: 15s\nticket: INC-1\nreason: Checkouts hang\n").unwrap();
+    std::fs::write(file, "role: orders-db-reader\nduration: 30s\nticket: INC-1\nreason: Checkouts hang\n").unwrap();
     daypass.git(&["-C", "clone", "commit", "-q", "-a", "-m", "Mend it"]);
     daypass.git(&["-C", "clone", "push", "-q", "origin", "alice-orders"]);
     python(&daypass, &["check", "waiting", &number]);
