@@ -1,5 +1,5 @@
 //! Deliberately broken variants of the rules, for the simulation to catch: a check of the checks. They exist only with the
-//! feature `simulation`, which no release has; without it [`is`] is always false and costs nothing.
+//! feature `simulation`, which no release has; without it `is` is always false and costs nothing.
 
 /// A variant that breaks a promise (DESIGN 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
