@@ -69,12 +69,20 @@ impl World {
 
     /// Acme with the starter policy as `change` leaves it.
     pub async fn with_policy(change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Self {
+        let exchanges = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
+        Self::recorded(exchanges.map(|dir| dir.join(format!("{}.jsonl", std::process::id()))), change).await
+    }
+
+    /// The same, with what is said to its GitHub recorded there: thousands of simulated hours say too much to be recorded.
+    pub async fn recorded(
+        record: Option<std::path::PathBuf>,
+        change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
+    ) -> Self {
         let mut files: BTreeMap<String, Vec<u8>> = starter_files().into_iter().collect();
         change(&mut files);
         // In memory where there is such a place: nothing here has to survive a power cut.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let clock = Clock::standing("2026-11-30T10:00:00Z".parse().unwrap());
-        let exchanges = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
         let sandbox = Sandbox::open(sandbox::Options {
             dir: dir.path().join("github"),
             organisation: "acme".to_owned(),
@@ -82,7 +90,7 @@ impl World {
             clock: clock.clone(),
             base_url: BASE.to_owned(),
             webhooks: WebhookSink::Queue,
-            record: exchanges.map(|dir| dir.join(format!("{}.jsonl", std::process::id()))),
+            record,
             persist: false,
         })
         .await
