@@ -10,6 +10,7 @@ mod demo;
 mod installation;
 mod kill;
 mod pygithub;
+mod sandbox;
 mod validate;
 
 use std::process::Command;

@@ -55,6 +55,8 @@ async fn a_whole_request_by_pygithub_and_git_on_postgres() {
         comments.iter().any(|text| text.contains("🟢")) && comments.iter().any(|text| text.contains("⚫")),
         "{told}"
     );
+    let readme = python(&daypass, &["merge-readme", "bob"]);
+    assert_eq!((&readme["merged"], &readme["content"]), (&true.into(), &"# Access\n".into()), "{readme}");
     let people = python(&daypass, &["people"]);
     assert!(people["teams"]["engineering"].as_array().unwrap().contains(&"alice".into()), "{people}");
     daypass.git(&["-C", "clone", "fetch", "-q"]);

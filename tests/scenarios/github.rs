@@ -138,6 +138,23 @@ async fn a_check_takes_fifty_annotations_a_call() {
 }
 
 #[tokio::test]
+async fn a_button_on_the_check_makes_daypass_look_again() {
+    let world = World::new().await;
+    world.lose_webhooks(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.wait(TimeDelta::minutes(6)).await;
+    world.dave().approves(request).await;
+    world.lose_webhooks(false);
+    assert!(!world.is_merged(request).await, "nobody told Daypass about the approval");
+    let head = world.get(&format!("/pulls/{request}")).await["head"]["sha"].as_str().unwrap().to_owned();
+    let run = world.get(&format!("/commits/{head}/check-runs")).await["check_runs"][0]["id"].clone();
+    let body = json!({ "repository": "access", "check_run": run, "identifier": "recheck", "login": "alice" });
+    assert_eq!(world.call("alice", Method::POST, "/_sandbox/actions", body).await.0, StatusCode::OK);
+    world.settle().await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
 async fn a_disturbed_github_says_so() {
     let world = World::new().await;
     world.sandbox.disturb(Some(std::sync::Arc::new(|_: &Method, _: &str| Some(Disturbance::RateLimit(60)))));
