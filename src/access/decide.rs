@@ -77,6 +77,8 @@ pub struct Decision {
     pub approval: Option<ApprovalStatus>,
     /// What exactly would be granted.
     pub entitlements: Vec<Entitlement>,
+    /// The running grant it takes the place of, which ends with the merge.
+    pub replaces: Option<Grant>,
     /// When access would be due if it were merged at the time of the judgement (or was merged then).
     pub window: Window,
 }
@@ -118,6 +120,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
         findings: judge::judge(request, case.policy),
         approval: None,
         entitlements: Vec::new(),
+        replaces: None,
         window,
     };
     let Some(author) = case.facts.pull.author.clone() else {

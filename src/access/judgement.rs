@@ -111,10 +111,10 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
         match request {
             Ok(request) => {
                 let mut decision = decide::decide(&request, case);
-                let replaced = proposal.replaced.get(&request.slug);
-                decision
-                    .findings
-                    .extend(replaced.and_then(|grant| decide::replacement(&request, grant, &decision, case)));
+                if let Some(grant) = proposal.replaced.get(&request.slug) {
+                    decision.findings.extend(decide::replacement(&request, grant, &decision, case));
+                    decision.replaces = Some(grant.clone());
+                }
                 requests.push(decision);
             }
             Err(problems) => findings.extend(problems),

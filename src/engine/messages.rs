@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Engine, EngineError};
 use crate::access::grant::GrantId;
-use crate::github::Repository;
+use crate::github::{Comment, Repository};
 use crate::policy::name::RepositoryName;
 use crate::store::Claim;
 
@@ -34,9 +34,15 @@ impl Engine {
         self.done(claim).await
     }
 
-    /// What was posted as the message `id`, if it was.
-    pub(super) async fn posted(&self, github: &Repository, pull: u64, id: &str) -> Result<Option<String>, EngineError> {
-        Ok(self.find_comment(github, pull, &marker(id)).await?.map(|comment| comment.body))
+    /// The comment that was posted as the message `id`, if it was. Messages are never edited: one that is, tells what
+    /// somebody else wants to be told.
+    pub(super) async fn posted(
+        &self,
+        github: &Repository,
+        pull: u64,
+        id: &str,
+    ) -> Result<Option<Comment>, EngineError> {
+        self.find_comment(github, pull, &marker(id)).await
     }
 }
 

@@ -13,6 +13,7 @@ pub mod settings;
 mod error;
 mod facts;
 mod grants;
+mod line;
 mod markdown;
 mod messages;
 mod provenance;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::messages::message_id;
 use super::provenance::{Origin, Step};
@@ -18,13 +18,6 @@ use crate::policy::entitlement::Entitlement;
 use crate::policy::model::Settings;
 use crate::policy::name::{BlobId, CommitId, RepositoryName, Slug};
 use crate::store::{Claim, GrantRow, Job, Message, ReadSoFar, Refusal, Tx};
-
-/// How far back the default branch is read to find where a file came from. Grants last a year and a day at most; a policy
-/// repository with more merges in that time than this has its oldest grants refused, and reported, after a lost database.
-const LONGEST_WALK: usize = 5_000;
-
-/// How far back, at most, a new database looks for grants whose file is gone.
-const LONGEST_MEMORY: TimeDelta = TimeDelta::days(7);
 
 /// What a step does to the grants.
 enum Effect {
@@ -76,7 +69,7 @@ impl Engine {
         let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
         let known = so_far.map(|so_far| so_far.head);
         if known.as_deref() != Some(head.as_str()) && !(first && mutants::is(Mutant::RebuildNothing)) {
-            let (steps, joined) = self.steps(&github, repository, &branch, &head, known.as_deref()).await?;
+            let (steps, joined) = self.steps(&github, &branch, &head, known.as_deref()).await?;
             let reading = match (first, joined) {
                 (true, _) => Reading::First,
                 (false, true) => Reading::Onward,
@@ -85,8 +78,8 @@ impl Engine {
             for step in &steps {
                 self.take_in(claim, &github, repository, step, reading).await?;
             }
-            if reading == Reading::Again {
-                self.end_what_is_gone(claim, &github, repository, &head).await?;
+            if let (Reading::Again, Some(known)) = (reading, &known) {
+                self.end_what_is_gone(claim, &github, repository, (known, &head)).await?;
             }
         }
         let now = self.inner.clock.now();
@@ -94,98 +87,6 @@ impl Engine {
         let so_far = ReadSoFar { head: head.to_string(), first: false };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         self.finish(claim, tx, None).await
-    }
-
-    /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`, and
-    /// for as long as grants whose file is gone already may still be applied. False if they do not begin at `known`: history
-    /// was rewritten, or is longer than that.
-    async fn steps(
-        &self,
-        github: &Repository,
-        repository: &RepositoryName,
-        branch: &str,
-        head: &CommitId,
-        known: Option<&str>,
-    ) -> Result<(Vec<Step>, bool), EngineError> {
-        let at_head = self.files(github, head).await?;
-        let longest =
-            self.policy_of(github, &at_head).await?.policy.as_ref().map(|policy| policy.settings.max_duration);
-        let longest = longest.map_or(TimeDelta::zero(), |longest| longest.delta()).min(LONGEST_MEMORY);
-        let horizon = self.inner.clock.now() - longest - TimeDelta::days(1);
-        let mut newest_first = vec![(head.clone(), at_head.clone())];
-        let mut parent = github.commit(head).await?.parents.first().cloned();
-        let mut reached = false;
-        while let Some(commit) = parent.clone() {
-            let files = self.files(github, &commit).await?;
-            let info = github.commit(&commit).await?;
-            reached = known == Some(commit.as_str());
-            let old = info.committed_at < horizon && !shares_grants(&at_head, &files);
-            let done = reached || old;
-            newest_first.push((commit.clone(), files));
-            if done || newest_first.len() > LONGEST_WALK {
-                break;
-            }
-            parent = info.parents.first().cloned();
-        }
-        if let Some(known) = known.filter(|_| !reached) {
-            tracing::warn!(%repository, known, "the history of the default branch was rewritten; it is read anew");
-        }
-        let mut steps = Vec::new();
-        let mut line = newest_first.into_iter().rev().peekable();
-        // The first commit of the line was read before, holds no grant, or is the root; the root's files came from nowhere.
-        let (mut base, mut before) = match (line.next(), parent.is_none() && !reached) {
-            (Some((tip, after)), true) => {
-                steps.push(Step {
-                    base: None,
-                    tip: tip.clone(),
-                    pull: None,
-                    before: BTreeMap::new(),
-                    after: after.clone(),
-                });
-                (tip, after)
-            }
-            (Some(first), false) => first,
-            (None, _) => return Ok((steps, reached)),
-        };
-        while let Some((mut tip, mut after)) = line.next() {
-            let mut pull = None;
-            if touches_policy_repository(&before, &after) {
-                pull = self.merged_pull(github, branch, &tip).await?;
-                // A rebased series: its pull request ends at a later commit of the line.
-                while let Some(end) = pull.as_ref().and_then(merge_commit).filter(|end| **end != tip).cloned() {
-                    let Some(next) = line.next() else { break };
-                    (tip, after) = next;
-                    if tip == end {
-                        break;
-                    }
-                }
-            }
-            steps.push(Step { base: Some(base), tip: tip.clone(), pull, before, after: after.clone() });
-            (base, before) = (tip, after);
-        }
-        Ok((steps, reached))
-    }
-
-    /// The pull request that was merged into `branch` and brought `commit`, if there is one.
-    async fn merged_pull(
-        &self,
-        github: &Repository,
-        branch: &str,
-        commit: &CommitId,
-    ) -> Result<Option<PullRequest>, EngineError> {
-        let mut brought = None;
-        for number in github.pulls_of_commit(commit).await? {
-            let pull = github.pull(number).await?;
-            if pull.base_branch != branch {
-                continue;
-            }
-            match merge_commit(&pull) {
-                Some(merge) if merge == commit => return Ok(Some(pull)),
-                Some(_) => brought = Some(pull),
-                None => {}
-            }
-        }
-        Ok(brought)
     }
 
     /// Applies one step to what is known, durably.
@@ -257,8 +158,11 @@ impl Engine {
             // Every open request is judged again under the new policy.
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
         }
-        let so_far = ReadSoFar { head: step.tip.to_string(), first };
-        tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
+        // Reading again ends with a comparison of the whole: a crash in between must not make it look like reading on.
+        if reading != Reading::Again {
+            let so_far = ReadSoFar { head: step.tip.to_string(), first };
+            tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -286,14 +190,15 @@ impl Engine {
         Ok(news)
     }
 
-    /// Ends live grants whose file is not on the default branch.
+    /// Ends live grants whose file is not on the default branch, after its history was rewritten, and puts that on record.
     async fn end_what_is_gone(
         &self,
         claim: &Claim,
         github: &Repository,
         repository: &RepositoryName,
-        head: &CommitId,
+        (known, head): (&str, &CommitId),
     ) -> Result<(), EngineError> {
+        tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
         let files = self.files(github, head).await?;
         let there = grant_files(&files);
         let live = self.inner.store.live_grants().await?;
@@ -302,6 +207,8 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
+        let details = serde_json::json!({ "before": known, "after": head });
+        tx.record(&Event::new(repository, EventKind::HistoryRewritten, known, head, now, details)).await?;
         for row in gone {
             self.end(&mut tx, row, EndReason::Revoked, now).await?;
         }
@@ -319,7 +226,7 @@ impl Engine {
     /// What may be applied for a grant that a new database finds: a database before this one may have done it, and then it
     /// has to be taken away at the end. What was there before any grant, the pull request tells. Of a file that is not
     /// verified (now), it also tells whether it ever was, unless Daypass merged it (`was_due`). What is told there never
-    /// gives access, as people with write access can edit it; it only ends some.
+    /// gives access; it only ends some, or leaves alone what was there before.
     async fn perhaps_applied(
         &self,
         github: &Repository,
@@ -335,7 +242,8 @@ impl Engine {
         if told.is_none() && !was_due {
             return Ok(Vec::new());
         }
-        let told = told.unwrap_or_default();
+        // An edited comment could claim that access was always there, and so keep it for ever.
+        let told = told.filter(|comment| !comment.edited).map(|comment| comment.body).unwrap_or_default();
         let holders = BTreeSet::from([GrantRef { repository: repository.clone(), id: grant.id.clone() }]);
         let perhaps = |entitlement: &Entitlement| {
             let line = words::left_alone(&entitlement.to_string());
@@ -472,32 +380,6 @@ impl Effect {
 /// A file that keeps an otherwise empty `grants/` in git, or explains it.
 pub(super) fn is_placeholder(path: &str) -> bool {
     matches!(path, "grants/.gitkeep" | "grants/README.md")
-}
-
-fn merge_commit(pull: &PullRequest) -> Option<&CommitId> {
-    match &pull.state {
-        PullState::Merged { commit, .. } => Some(commit),
-        _ => None,
-    }
-}
-
-fn shares_grants(one: &BTreeMap<String, TreeFile>, other: &BTreeMap<String, TreeFile>) -> bool {
-    let other = grant_files(other);
-    grant_files(one).iter().any(|(slug, file)| other.get(slug).is_some_and(|same| same.blob == file.blob))
-}
-
-fn touches_policy_repository(before: &BTreeMap<String, TreeFile>, after: &BTreeMap<String, TreeFile>) -> bool {
-    let ours = |files: &BTreeMap<String, TreeFile>| -> Vec<(String, TreeFile)> {
-        files
-            .iter()
-            .filter(|(path, _)| {
-                let path = path.to_ascii_lowercase();
-                path.starts_with("grants/") || path.starts_with("policies/")
-            })
-            .map(|(path, file)| (path.clone(), file.clone()))
-            .collect()
-    };
-    ours(before) != ours(after)
 }
 
 fn policy_files(files: &BTreeMap<String, TreeFile>) -> Vec<(&String, &BlobId)> {

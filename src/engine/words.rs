@@ -147,6 +147,10 @@ fn request_section(decision: &Decision) -> String {
     for (name, value) in &request.params {
         rows.push(("With", format!("{} = {}", code(name.as_str()), code(&value.to_string()))));
     }
+    if let Some(grant) = &decision.replaces {
+        let (role, who) = (code(grant.role.as_str()), code(grant.subject.login.as_str()));
+        rows.push(("Ends", format!("{role} of {who}, which would last until {}", when(grant.window.ends_at))));
+    }
     for entitlement in &decision.entitlements {
         rows.push(("Gives", code(&entitlement.to_string())));
     }

@@ -24,6 +24,8 @@ pub struct Comment {
     pub body: String,
     /// When it was written.
     pub created_at: DateTime<Utc>,
+    /// Whether it was changed since. People with write access can change the comments of others.
+    pub edited: bool,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +34,7 @@ struct RawComment {
     user: Option<RawAccount>,
     body: Option<String>,
     created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +53,7 @@ impl Repository {
                 author: comment.user.and_then(|user| user.account()),
                 body: comment.body.unwrap_or_default(),
                 created_at: comment.created_at,
+                edited: comment.updated_at != comment.created_at,
             })
             .collect())
     }

@@ -31,6 +31,8 @@ pub enum EventKind {
     Failed,
     /// The policy on the default branch changed.
     PolicyChanged,
+    /// The default branch does not go on from where it was read.
+    HistoryRewritten,
 }
 
 impl EventKind {
@@ -47,6 +49,7 @@ impl EventKind {
             Self::Removed => "removed",
             Self::Failed => "failed",
             Self::PolicyChanged => "policy-changed",
+            Self::HistoryRewritten => "history-rewritten",
         }
     }
 }

@@ -182,7 +182,8 @@ impl Tx {
         sqlx::query(
             "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, path, blob) DO UPDATE SET \
-             commit_id = excluded.commit_id, reason = excluded.reason, revert_pull = excluded.revert_pull, issue = excluded.issue",
+             commit_id = excluded.commit_id, reason = excluded.reason, \
+             revert_pull = COALESCE(excluded.revert_pull, refusals.revert_pull), issue = COALESCE(excluded.issue, refusals.issue)",
         )
         .bind(repository.as_str())
         .bind(&refusal.path)

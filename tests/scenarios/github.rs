@@ -103,10 +103,23 @@ async fn strangers_see_nothing_and_wrong_tokens_are_refused() {
     assert_eq!(world.headers_with(&"not.a.jwt".to_owned().into(), "/app").await, StatusCode::UNAUTHORIZED);
 }
 
+/// A token of the installation, as the app gets one.
+async fn installation_token(world: &World) -> secrecy::SecretString {
+    let app = world.app_token();
+    let (_, installation) = world.call_with(&app, Method::GET, "/repos/acme/access/installation", Value::Null).await;
+    let path = format!("/app/installations/{}/access_tokens", installation["id"]);
+    let (status, token) = world.call_with(&app, Method::POST, &path, Value::Null).await;
+    assert_eq!(status, StatusCode::CREATED, "{token}");
+    token["token"].as_str().unwrap().to_owned().into()
+}
+
 #[tokio::test]
 async fn installation_tokens_expire_after_an_hour_and_the_app_gets_new_ones() {
     let world = World::new().await;
+    let token = installation_token(&world).await;
+    assert_eq!(world.headers_with(&token, "/repos/acme/access").await, StatusCode::OK);
     world.wait(TimeDelta::minutes(150)).await;
+    assert_eq!(world.headers_with(&token, "/repos/acme/access").await, StatusCode::UNAUTHORIZED);
     let request = world.alice().asks("alice-orders", ORDERS).await;
     assert!(world.check(request).await.title.contains("waiting"));
 }
@@ -127,14 +140,30 @@ async fn a_missed_webhook_is_in_the_log_and_can_be_delivered_again() {
 }
 
 #[tokio::test]
-async fn a_check_takes_fifty_annotations_a_call() {
+async fn a_check_takes_fifty_annotations_a_call_and_daypass_shows_them_all() {
     let world = World::new().await;
-    // As many problems as there are lines: unknown keys.
-    let text: String = (0..120).map(|line| format!("key{line}: x\n")).collect();
-    let number = world.alice().asks("many", &text).await;
+    let annotations = |count: usize| -> Vec<Value> {
+        let one = json!({ "path": "a", "start_line": 1, "end_line": 1, "annotation_level": "notice", "message": "m" });
+        vec![one; count]
+    };
+    let token = installation_token(&world).await;
+    let head = world.get("/git/ref/heads/main").await["object"]["sha"].clone();
+    for (count, status) in [(50, StatusCode::CREATED), (51, StatusCode::UNPROCESSABLE_ENTITY)] {
+        let output = json!({ "title": "t", "summary": "s", "annotations": annotations(count) });
+        let body = json!({ "name": "other", "head_sha": head, "output": output });
+        let path = "/repos/acme/access/check-runs";
+        assert_eq!(world.call_with(&token, Method::POST, path, body).await.0, status, "{count}");
+    }
+    let role = |number: usize| {
+        format!(
+            "  r{number}: {{ requesters: [everyone], approval: nobody, entitlements: [{{ github: {{ target: github, team: docs }} }}] }}\n"
+        )
+    };
+    let text: String = std::iter::once("roles:\n".to_owned()).chain((0..70).map(role)).collect();
+    let number = world.bob().asks_with("many", &[("policies/many.yaml".to_owned(), text.into_bytes())]).await;
     let check = world.check(number).await;
-    assert_eq!(check.conclusion, "failure");
-    assert!(!check.annotations.is_empty());
+    let unknown = check.annotations.iter().filter(|one| one["message"].as_str().unwrap().contains("does not exist"));
+    assert_eq!((check.conclusion.as_str(), unknown.count()), ("failure", 70));
 }
 
 #[tokio::test]

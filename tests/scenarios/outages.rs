@@ -182,6 +182,27 @@ async fn a_database_lost_until_after_the_end_still_takes_access_away() {
 }
 
 #[tokio::test]
+async fn an_edited_comment_does_not_turn_granted_access_into_standing_access() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let comments = world.get(&format!("/issues/{request}/comments")).await;
+    let applied = comments.as_array().unwrap().iter().find(|one| one["body"].as_str().unwrap().contains("🟢")).unwrap();
+    let forged = applied["body"]
+        .as_str()
+        .unwrap()
+        .replace(": alice is a member of role orders\\_readonly", ": was there before and is left alone");
+    assert_ne!(applied["body"], forged.as_str());
+    world.clock.advance(TimeDelta::minutes(1));
+    let path = format!("/repos/acme/access/issues/comments/{}", applied["id"]);
+    let (status, _) = world.call("olga", Method::PATCH, &path, serde_json::json!({ "body": forged })).await;
+    assert!(status.is_success());
+    world.lose_the_database().await;
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
 async fn access_from_before_is_left_alone_even_if_the_database_is_lost() {
     let world = World::new().await;
     world.orders.add("orders_readonly", "alice");

@@ -54,6 +54,7 @@ async fn a_rewritten_history_brings_no_grant_back() {
     let (status, answer) = world.call("olga", http::Method::PATCH, path, body).await;
     assert!(status.is_success(), "{answer}");
     nothing_came_back(&world, request).await;
+    assert_eq!(world.count("history-rewritten").await, 1, "it does not go without a trace");
 }
 
 #[tokio::test]
@@ -101,6 +102,8 @@ async fn nobody_puts_a_request_of_their_own_in_the_place_of_somebody_elses_grant
         .alice()
         .asks_with("renewal", &[("grants/alice-orders.yaml".to_owned(), ORDERS.replace("2h", "1h").into_bytes())])
         .await;
+    let comment = &world.comments(renewal).await[0];
+    assert!(comment.contains("**Ends**") && comment.contains("12:00 UTC"), "dave is told what else it does: {comment}");
     world.dave().approves(renewal).await;
     assert!(
         world.is_merged(renewal).await,
@@ -234,6 +237,50 @@ async fn forged_webhooks_are_turned_away_and_leave_nothing() {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{signature:?}");
     }
     assert!(world.engine().store().waiting_deliveries(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_payload_above_githubs_own_limit_is_not_taken() {
+    let world = World::new().await;
+    let body = "x".repeat((25 << 20) + 1);
+    let request =
+        Request::post("/webhooks/github").header("x-github-delivery", "large").header("x-github-event", "push");
+    let signature = daypass::sandbox::sign(&world.sandbox.app().webhook_secret, body.as_bytes());
+    let request = request.header("x-hub-signature-256", signature).body(Body::from(body)).unwrap();
+    assert_eq!(world.send(request).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(world.engine().store().waiting_deliveries(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_approved_under_one_policy_is_not_merged_into_another() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.go_manual();
+    world.dave().approves(request).await;
+    for delivery in world.sandbox.take_deliveries() {
+        world.deliver(&delivery).await;
+    }
+    // Daypass has judged and writes its check; before it can merge, the policy breaks.
+    let (stalled, told) = tokio::sync::oneshot::channel();
+    let stalled = std::sync::Mutex::new(Some(stalled));
+    world.sandbox.disturb(Some(std::sync::Arc::new(move |method: &http::Method, path: &str| {
+        let writes_check = *method != http::Method::GET && path.contains("/check-runs");
+        let first = writes_check.then(|| stalled.lock().unwrap().take()).flatten()?;
+        first.send(()).ok()?;
+        Some(daypass::sandbox::Disturbance::Stall { done: true })
+    })));
+    let engine = world.engine();
+    let daypass = tokio::spawn(async move { engine.settle().await });
+    told.await.unwrap();
+    assert!(world.olga().pushes_to_main("policies/broken.yaml", "roles: [\n").await.is_success());
+    // The call may not have reached its silence yet.
+    while !daypass.is_finished() {
+        world.sandbox.resume();
+        tokio::task::yield_now().await;
+    }
+    daypass.await.unwrap().unwrap();
+    assert!(!world.is_merged(request).await);
+    assert!(world.check(request).await.title.contains("policy on the default branch is broken"));
 }
 
 #[tokio::test]

@@ -93,6 +93,50 @@ async fn whoever_takes_back_a_yes_to_an_early_end_does_not_end_it() {
 }
 
 #[tokio::test]
+async fn a_stage_that_waits_too_long_is_opened_to_others() {
+    let world = World::new().await;
+    let text =
+        "role: log-reader\nduration: 2h\nticket: SUP-9\nreason: A customer complains\nparams: { service: checkout }\n";
+    let request = world.alice().asks("alice-logs", text).await;
+    world.carol().approves(request).await;
+    assert!(world.comments(request).await[0].contains("`carol` is not an approver"));
+    world.wait(chrono::TimeDelta::minutes(59)).await;
+    assert!(!world.is_merged(request).await);
+    world.wait(chrono::TimeDelta::minutes(1)).await;
+    assert!(world.is_merged(request).await, "after an hour the leads may say yes, and carol has");
+    assert!(world.orders.is_member("logs_checkout_reader", "alice"));
+}
+
+#[tokio::test]
+async fn two_have_to_say_yes_where_two_are_required() {
+    let world = World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/approvals.yaml"].clone()).unwrap();
+        let two = text.replacen("approvers: [group:dba]", "approvers: [group:dba]\n        required: 2", 1);
+        files.insert("policies/approvals.yaml".to_owned(), two.into_bytes());
+    })
+    .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await, "one person is one person, however often");
+    world.carol().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn whoever_is_in_a_team_of_a_team_is_in_it() {
+    let world = World::new().await;
+    world.sandbox.add_team("checkout", Some("engineering")).unwrap();
+    let text = "role: docs-preview\nduration: 1h\nreason: Proofreading\n";
+    let refused = world.erin().asks("before", text).await;
+    assert_eq!(world.check(refused).await.conclusion, "failure");
+    world.sandbox.add_to_team("checkout", "erin").unwrap();
+    let request = world.erin().asks("after", text).await;
+    assert!(world.is_merged(request).await);
+    assert!(world.sandbox.is_in_team("docs", "erin"));
+}
+
+#[tokio::test]
 async fn more_than_two_hours_need_security_after_the_owner() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", &ORDERS.replace("2h", "4h")).await;

@@ -86,6 +86,10 @@ pub enum Action {
         lost: u32,
     },
     LoseDatabase,
+    /// Olga sets the default branch back by some commits, with force.
+    Rewind {
+        commits: usize,
+    },
 }
 
 /// An action, and the luck of what follows it.
@@ -133,7 +137,8 @@ fn action(rng: &mut StdRng) -> Action {
         91..98 => {
             Action::Luck { crashes: [0, 20, 100][rng.random_range(0..3)], lost: [0, 20, 100][rng.random_range(0..3)] }
         }
-        _ => Action::LoseDatabase,
+        98 => Action::LoseDatabase,
+        _ => Action::Rewind { commits: rng.random_range(1..5) },
     }
 }
 
@@ -174,6 +179,7 @@ impl fmt::Display for Action {
                 write!(f, "Daypass dies at {crashes} of 1000 points, {lost} of 100 webhooks are lost")
             }
             Self::LoseDatabase => f.write_str("the database of Daypass is lost"),
+            Self::Rewind { commits } => write!(f, "olga sets main back by {commits} commits"),
         }
     }
 }

@@ -18,7 +18,11 @@ use std::collections::BTreeMap;
 
 use daypass::mutants::Mutant;
 use history::{Event, history, shrink};
-use play::play;
+use play::{play, play_recorded};
+use support::world::World;
+
+/// Seeds whose exchanges are recorded for the contract.
+const RECORDED: u64 = 10;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -42,7 +46,9 @@ async fn histories(shard: u64, shards: u64) {
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     for &seed in &seeds {
         let events = history(seed);
-        let outcome = play(&events).await;
+        // All of them would say the same things by the gigabyte.
+        let record = World::exchanges().filter(|_| seed < RECORDED);
+        let outcome = play_recorded(&events, record).await;
         for (what, times) in outcome.counts {
             *counts.entry(what).or_default() += times;
         }

@@ -160,9 +160,9 @@ impl Model {
         Some((start, start + TimeDelta::minutes(version.minutes.into())))
     }
 
-    /// Whether somebody may be given a database role at `now`.
-    pub fn justifies(&self, role: &str, login: &str, now: DateTime<Utc>) -> bool {
-        self.pulls.iter().any(|pull| {
+    /// Whether somebody may be given a database role at `now`, by a request whose grant is not `over`.
+    pub fn justifies(&self, role: &str, login: &str, now: DateTime<Utc>, over: &BTreeSet<u64>) -> bool {
+        self.pulls.iter().filter(|pull| !over.contains(&pull.number)).any(|pull| {
             let Some((start, end)) = Self::window(pull) else { return false };
             let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
             PEOPLE[version.subject.unwrap_or(pull.author)] == login

@@ -1,6 +1,7 @@
 //! Plays a history: people act through GitHub's API, Daypass is stepped, killed and restarted, and the model looks on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -26,11 +27,11 @@ pub struct Outcome {
     pub counts: BTreeMap<&'static str, u64>,
 }
 
-/// Plays a history from the beginning.
-pub async fn play(history: &[Event]) -> Outcome {
+/// Plays a history from the beginning; what is said to GitHub is recorded there.
+pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcome {
     let first = history.first().map_or(0, |event| event.luck);
     let method = ["merge", "squash", "rebase"][usize::try_from(first % 3).unwrap()];
-    let world = World::recorded(None, |files| {
+    let world = World::recorded(record, |files| {
         files.retain(|path, _| !path.starts_with("policies/"));
         files.insert("policies/all.yaml".to_owned(), policy(method).into_bytes());
     })
@@ -57,6 +58,11 @@ pub async fn play(history: &[Event]) -> Outcome {
         }
     }
     Outcome { failure, counts: player.sky.counts() }
+}
+
+/// Plays a history from the beginning.
+pub async fn play(history: &[Event]) -> Outcome {
+    play_recorded(history, None).await
 }
 
 struct Player {
@@ -141,7 +147,25 @@ impl Player {
                 self.model.databases_lost += 1;
                 self.world.lose_the_database().await;
             }
+            Action::Rewind { commits } => self.rewind(commits).await,
         }
+    }
+
+    /// Sets the default branch back. Whatever that takes away is removed on purpose.
+    async fn rewind(&mut self, commits: usize) {
+        self.sky.count("history rewritten");
+        let head = self.world.get("/git/ref/heads/main").await;
+        let mut commit = head["object"]["sha"].as_str().unwrap().to_owned();
+        for _ in 0..commits {
+            let parents = self.world.get(&format!("/git/commits/{commit}")).await["parents"].clone();
+            match parents[0]["sha"].as_str() {
+                Some(parent) => commit = parent.to_owned(),
+                None => break,
+            }
+        }
+        self.call(5, Method::PATCH, "/git/refs/heads/main", json!({ "sha": commit, "force": true })).await.unwrap();
+        let now = self.world.now();
+        self.model.removals.extend((0..SLUGS.len()).map(|slug| (slug, now)));
     }
 
     /// The index of an open request, if there is one.
@@ -370,12 +394,12 @@ impl Player {
         let calls = self.world.orders.calls();
         if calls.len() > self.calls_seen {
             self.observe().await;
-            let now = self.world.now();
+            let (now, over) = (self.world.now(), self.over().await?);
             for call in &calls[self.calls_seen..] {
                 let Some((role, login)) = call.strip_prefix("grant ").and_then(|rest| rest.split_once(" to ")) else {
                     continue;
                 };
-                if !self.model.justifies(role, login, now) {
+                if !self.model.justifies(role, login, now, &over) {
                     return Err(format!("I1: {call} at {now}, which no approved, merged request allows"));
                 }
             }
@@ -385,6 +409,16 @@ impl Player {
             return Err("I5: bob had role r before Daypass, and lost it".to_owned());
         }
         Ok(())
+    }
+
+    /// The requests whose grants are over, by Daypass's own record: they never come back. With another database they may.
+    async fn over(&self) -> Result<BTreeSet<u64>, String> {
+        if self.model.databases_lost > 0 {
+            return Ok(BTreeSet::new());
+        }
+        let events = self.world.engine().store().events().await.map_err(|error| error.to_string())?;
+        let ended = events.iter().filter(|event| event.kind.as_str() == "ended");
+        Ok(ended.filter_map(|event| event.details["grant"].as_str()?.split_once('#')?.1.parse().ok()).collect())
     }
 
     /// All is well again, and Daypass has had time: now everything must be as promised.
@@ -415,7 +449,7 @@ impl Player {
     }
 
     async fn check_access(&self) -> Result<(), String> {
-        let now = self.world.now();
+        let (now, over) = (self.world.now(), self.over().await?);
         let mut due: BTreeSet<(String, String)> = BTreeSet::from([(STANDING.0.to_owned(), STANDING.1.to_owned())]);
         let mut docs = BTreeSet::new();
         let mut live = BTreeSet::new();
@@ -428,6 +462,9 @@ impl Player {
                 return Err(format!("I7: {name} is on main by #{}, which was not due", pull.number));
             }
             let (start, end) = Model::window(pull).unwrap();
+            if over.contains(&pull.number) {
+                return Err(format!("I7: {name} is on main by #{}, whose grant had ended", pull.number));
+            }
             if end <= now {
                 return Err(format!("I2: {name} is on main, and its time was up at {end}; it is {now}"));
             }

@@ -69,11 +69,16 @@ impl World {
 
     /// Acme with the starter policy as `change` leaves it.
     pub async fn with_policy(change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>)) -> Self {
-        let exchanges = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
-        Self::recorded(exchanges.map(|dir| dir.join(format!("{}.jsonl", std::process::id()))), change).await
+        Self::recorded(Self::exchanges(), change).await
     }
 
-    /// The same, with what is said to its GitHub recorded there: thousands of simulated hours say too much to be recorded.
+    /// Where what is said to GitHub is recorded for the contract, if `./test` wants that.
+    pub fn exchanges() -> Option<std::path::PathBuf> {
+        let dir = std::env::var_os("DAYPASS_EXCHANGES").map(std::path::PathBuf::from);
+        dir.map(|dir| dir.join(format!("{}.jsonl", std::process::id())))
+    }
+
+    /// The same, with what is said to its GitHub recorded there.
     pub async fn recorded(
         record: Option<std::path::PathBuf>,
         change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>),
@@ -301,7 +306,7 @@ impl World {
         let runs = runs["check_runs"].as_array().unwrap();
         assert_eq!(runs.len(), 1, "one check on the head of #{number}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let annotations = self.get(&format!("/check-runs/{}/annotations", runs[0]["id"])).await;
+        let annotations = self.get(&format!("/check-runs/{}/annotations?per_page=100", runs[0]["id"])).await;
         Check {
             conclusion: text(&runs[0]["conclusion"]),
             title: text(&runs[0]["output"]["title"]),
