@@ -1,7 +1,7 @@
 //! Deliberately broken variants of the rules, for the simulation to catch: a check of the checks. They exist only with the
 //! feature `simulation`, which no release has; without it `is` is always false and costs nothing.
 
-/// A variant that breaks a promise (DESIGN 2).
+/// A variant that breaks a promise of `docs/reliability.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mutant {
@@ -35,11 +35,13 @@ pub enum Mutant {
     LeaveRefusedFiles,
     /// I7: what nobody vouches for is neither applied nor refused.
     IgnoreUnverified,
+    /// I7: a grant that is over begins again when history is set back.
+    BeginAgain,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CountStaleReviews,
         Self::CountInvolvedReviews,
         Self::TrustEveryMerge,
@@ -55,6 +57,7 @@ impl Mutant {
         Self::RebuildNothing,
         Self::LeaveRefusedFiles,
         Self::IgnoreUnverified,
+        Self::BeginAgain,
     ];
 }
 

@@ -81,7 +81,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of a request merged at `merged_at`: from `max(start, merge)` for `duration` (DESIGN 3.4).
+    /// The window of a request merged at `merged_at`: from `max(start, merge)` for `duration`.
     pub fn new(merged_at: DateTime<Utc>, start: Option<DateTime<Utc>>, duration: Duration) -> Self {
         let starts_at = start.map_or(merged_at, |start| start.max(merged_at));
         let ends_at = starts_at.checked_add_signed(duration.delta()).unwrap_or(DateTime::<Utc>::MAX_UTC);

@@ -177,6 +177,7 @@ impl Engine {
         let mut news = Vec::new();
         for effect in effects {
             match effect {
+                Effect::Begin(grant) if mutants::is(Mutant::BeginAgain) => news.push(Effect::Begin(grant)),
                 Effect::Begin(grant) => match self.inner.store.grant(repository, &grant.id).await? {
                     None => news.push(Effect::Begin(grant)),
                     Some(row) if matches!(row.grant.state, State::Ended { .. }) => news.push(Effect::Over(grant.id)),

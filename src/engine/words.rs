@@ -353,7 +353,7 @@ pub(super) fn removed(grant: &Grant, at: DateTime<Utc>, reason: &EndReason, kept
     text
 }
 
-/// The title of the pull request that takes a grant back (DESIGN 3.6).
+/// The title of the pull request that takes a grant back.
 pub(super) fn revert_title(grant: &Grant) -> String {
     format!("Revert \"Grant {} to {}\"", grant.role, grant.subject.login)
 }

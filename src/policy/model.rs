@@ -221,7 +221,7 @@ pub struct Condition {
     pub message: Option<String>,
 }
 
-/// The emergency path of a role (DESIGN 4).
+/// The emergency path of a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakGlass {
     /// Who may use it.
