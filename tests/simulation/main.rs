@@ -92,6 +92,9 @@ async fn every_mutant_is_caught() {
         }
         match by {
             Some((seed, failure)) => {
+                // It must be the mutant that is caught, and nothing else.
+                daypass::mutants::set(None);
+                assert_eq!(play(&history(seed)).await.failure, None, "seed {seed} fails without the mutant too");
                 caught += 1;
                 println!("caught   {mutant:?} by seed {seed}: {}", failure.lines().next().unwrap_or_default());
             }

@@ -78,6 +78,8 @@ pub struct Model {
     pub moved: BTreeSet<(usize, &'static str)>,
     /// When a file was removed on purpose, by a person.
     pub removals: Vec<(usize, DateTime<Utc>)>,
+    /// When the default branch was set back.
+    pub rewinds: Vec<DateTime<Utc>>,
     /// How often the database of Daypass was lost.
     pub databases_lost: u32,
 }
@@ -178,6 +180,11 @@ impl Model {
         self.pulls
             .iter()
             .find(|pull| pull.slug == slug && pull.merged.is_some_and(|(merged, _)| pull.versions[merged].text == text))
+    }
+
+    /// Whether the default branch may have been set back before Daypass read a merge.
+    pub fn may_be_unseen(&self, pull: &Pull) -> bool {
+        pull.merged.is_some_and(|(_, at)| self.rewinds.iter().any(|rewind| *rewind >= at))
     }
 
     /// Whether something ended a grant before its time: its file was removed or replaced by another request.

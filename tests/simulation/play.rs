@@ -151,9 +151,16 @@ impl Player {
         }
     }
 
-    /// Sets the default branch back. Whatever that takes away is removed on purpose.
+    /// Sets the default branch back. Whatever that takes away is removed on purpose. Requests that are open are closed first:
+    /// their branches would carry along what was taken away, and ask for all of it.
     async fn rewind(&mut self, commits: usize) {
         self.sky.count("history rewritten");
+        let requests = self.model.pulls.iter().filter(|pull| pull.open).map(|pull| pull.number);
+        let numbers: Vec<u64> = requests.chain(self.removal_pulls.iter().map(|(number, _)| *number)).collect();
+        for number in numbers {
+            // One that is merged stays so.
+            self.call(5, Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
+        }
         let head = self.world.get("/git/ref/heads/main").await;
         let mut commit = head["object"]["sha"].as_str().unwrap().to_owned();
         for _ in 0..commits {
@@ -166,6 +173,7 @@ impl Player {
         self.call(5, Method::PATCH, "/git/refs/heads/main", json!({ "sha": commit, "force": true })).await.unwrap();
         let now = self.world.now();
         self.model.removals.extend((0..SLUGS.len()).map(|slug| (slug, now)));
+        self.model.rewinds.push(now);
     }
 
     /// The index of an open request, if there is one.
@@ -521,7 +529,8 @@ impl Player {
             if granted > 1 || ended > 1 {
                 return Err(format!("I3: {grant} was granted {granted} times and ended {ended} times on record"));
             }
-            let surely = self.model.databases_lost == 0 && self.model.was_due(pull, true);
+            let surely =
+                self.model.databases_lost == 0 && self.model.was_due(pull, true) && !self.model.may_be_unseen(pull);
             if surely && granted != 1 {
                 return Err(format!("I3: {grant} was due, and is on record as granted {granted} times"));
             }
