@@ -14,6 +14,10 @@ pub struct Description {
     validators: RefCell<BTreeMap<String, Rc<Validator>>>,
 }
 
+/// Refusals GitHub gives and does not describe at the operation; their bodies are as everywhere.
+/// The limits of a check run: <https://docs.github.com/en/rest/checks/runs> ("maximum of 50 annotations per API request").
+const UNDESCRIBED: [(&str, &str, u64); 1] = [("post", "/repos/{owner}/{repo}/check-runs", 422)];
+
 struct Operation<'a> {
     template: &'a str,
     method: String,
@@ -65,8 +69,13 @@ impl Description {
         let responses = &operation.description["responses"];
         let Some(response) = responses.get(status.to_string()).map(|response| self.resolved(response)) else {
             // Authentication, permissions and absence are described once for the whole API, not at each operation.
+            let is_known = UNDESCRIBED.contains(&(&operation.method, operation.template, status));
             return match status {
                 401 | 403 | 404 if body["message"].is_string() => Vec::new(),
+                422 if is_known => {
+                    let schema = json!({ "$ref": "#/components/schemas/validation-error-simple" });
+                    self.errors(&format!("{name} response"), &schema, body)
+                }
                 _ => vec![format!("{name}: GitHub does not answer with this status")],
             };
         };
