@@ -11,9 +11,12 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (done_at, received_at);
 
 -- Work that is due at some time. One row per thing to look at, however often it was asked for; `revision` counts the asking,
--- `token` fences: whoever lost the lease cannot finish the work.
+-- `token` fences: whoever lost the lease cannot finish the work. `lane` 0 is access, which waits for nothing else; `owner` is whose
+-- GitHub it needs, so that one organisation does not hold up the others.
 CREATE TABLE work (
     job        TEXT   NOT NULL PRIMARY KEY,
+    lane       BIGINT NOT NULL,
+    owner      TEXT   NOT NULL,
     due_at     BIGINT NOT NULL,
     revision   BIGINT NOT NULL,
     attempts   BIGINT NOT NULL,
@@ -21,7 +24,8 @@ CREATE TABLE work (
     held_until BIGINT,
     last_error TEXT
 );
-CREATE INDEX work_due ON work (due_at);
+CREATE INDEX work_due ON work (lane, due_at);
+CREATE INDEX work_of_owner ON work (owner, due_at);
 
 -- How far the default branch of each policy repository has been read. `first` is 1 while it is read for the first time: what is
 -- found then may have been applied before this database was made.
@@ -71,7 +75,8 @@ CREATE TABLE refusals (
     PRIMARY KEY (repository, path, blob)
 );
 
--- Access that was applied, or may have been: written before a target is called.
+-- Access that was applied, or may have been: written before a target is called. `revision` counts the writing, so that nobody
+-- forgets what somebody else has written since.
 CREATE TABLE entitlements (
     key        TEXT   NOT NULL PRIMARY KEY,
     target     TEXT   NOT NULL,
@@ -80,7 +85,8 @@ CREATE TABLE entitlements (
     holders    TEXT   NOT NULL,
     receipt    TEXT,
     last_error TEXT,
-    changed_at BIGINT NOT NULL
+    changed_at BIGINT NOT NULL,
+    revision   BIGINT NOT NULL
 );
 CREATE INDEX entitlements_by_target ON entitlements (target);
 

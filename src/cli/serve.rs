@@ -16,13 +16,14 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, asked_to_stop, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::engine::settings::{LogFormat, LogSettings, Settings};
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Options, Worker};
 use crate::github::{App, Transport};
 use crate::store::Store;
 use crate::{target, web};
 
-/// Workers that look at due things at the same time, so that one slow target does not hold up the others.
-const WORKERS: usize = 4;
+/// Workers that look at due things at the same time, so that one slow target does not hold up the others. Two of them see to nothing
+/// but access, however much GitHub has to be told.
+const WORKERS: [Worker; 6] = [Worker::Access, Worker::Access, Worker::Any, Worker::Any, Worker::Any, Worker::Any];
 
 /// Arguments of `daypass serve`.
 #[derive(Debug, Args)]
@@ -72,10 +73,11 @@ impl Server {
                 let _ = stopping.wait_for(|stop| *stop).await;
             }
         };
-        let workers = (0..WORKERS)
-            .map(|_| {
+        let workers = WORKERS
+            .into_iter()
+            .map(|worker| {
                 let (engine, stopped) = (engine.clone(), stopped());
-                tokio::spawn(async move { engine.run(stopped).await })
+                tokio::spawn(async move { engine.run(worker, stopped).await })
             })
             .collect();
         let entrance = axum::serve(listener, web::router(engine.clone(), secrets)).with_graceful_shutdown(stopped());

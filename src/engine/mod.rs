@@ -24,20 +24,22 @@ mod repository;
 mod revert;
 mod snapshot;
 mod sweep;
+mod turns;
 mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify};
 
 pub use error::EngineError;
+pub use turns::Worker;
 
 use crate::github::{App, Repository, events};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
-use crate::store::{Claim, Delivery, Job, Store, Tx};
+use crate::store::{Claim, Delivery, Job, Lane, Store, Tx};
 use crate::target::Targets;
 use clock::Clock;
 
@@ -45,6 +47,8 @@ use clock::Clock;
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// How often the lease is renewed.
 const RENEWAL: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often an idle process looks for what others, who may have died since, left in a database they share.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 /// How many deliveries are looked at in one step.
 const DELIVERIES_PER_STEP: u32 = 100;
 /// The longest pause between two attempts at the same job. Short, because a revocation may be waiting.
@@ -74,15 +78,18 @@ struct Inner {
     snapshots: snapshot::Cache,
     /// The default branch of each repository, read once per sweep.
     branches: Mutex<BTreeMap<RepositoryName, String>>,
-    wake: Notify,
+    /// For workers of either kind: one that cannot take the work must not sleep on the news.
+    wake: [Notify; 2],
+    turns: turns::Turns,
 }
 
 impl Engine {
     /// An engine over these parts. Call [`Engine::begin`] before the first step.
     pub fn new(store: Store, github: App, targets: Targets, clock: Clock, options: Options) -> Self {
         let snapshots = snapshot::Cache::default();
-        let (branches, wake) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { store, github, targets, clock, options, snapshots, branches, wake }) }
+        let (branches, wake, turns) =
+            (Mutex::default(), [Notify::new(), Notify::new()], turns::Turns::new(&options.repositories));
+        Self { inner: Arc::new(Inner { store, github, targets, clock, options, snapshots, branches, wake, turns }) }
     }
 
     /// The database.
@@ -116,7 +123,7 @@ impl Engine {
 
     /// Tells a running engine that there may be something to do.
     pub fn wake(&self) {
-        self.inner.wake.notify_one();
+        self.inner.wake.iter().for_each(Notify::notify_one);
     }
 
     /// Stores a delivery; false if its id is known already. Durable when this returns.
@@ -128,10 +135,14 @@ impl Engine {
 
     /// Does one thing that is due; false if nothing is.
     pub async fn step(&self) -> Result<bool, EngineError> {
-        if self.take_deliveries().await? {
+        self.step_as(Worker::Any).await
+    }
+
+    async fn step_as(&self, worker: Worker) -> Result<bool, EngineError> {
+        if worker == Worker::Any && self.take_deliveries().await? {
             return Ok(true);
         }
-        let Some(claim) = self.inner.store.claim(self.inner.clock.now(), LEASE).await? else { return Ok(false) };
+        let Some((claim, _place)) = self.take(worker).await? else { return Ok(false) };
         // More work may have become due than this worker can take: let another one look too.
         self.wake();
         // Both make progress: with SQLite's one connection, renewing may have to wait for the work to let go of it.
@@ -152,13 +163,13 @@ impl Engine {
     }
 
     /// Works until `stop` completes. A step that has begun is finished first.
-    pub async fn run(&self, stop: impl Future<Output = ()>) {
+    pub async fn run(&self, worker: Worker, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
             let waiting = tokio::select! {
                 biased;
                 () = &mut stop => return,
-                worked = self.step() => worked,
+                worked = self.step_as(worker) => worked,
             };
             let pause = match waiting {
                 Ok(true) => continue,
@@ -170,20 +181,28 @@ impl Engine {
             };
             tokio::select! {
                 () = &mut stop => return,
-                () = self.idle(pause) => {}
+                () = self.idle(worker, pause) => {}
             }
         }
     }
 
     /// Waits until something is due or somebody wakes the engine; after a failure, for a fixed while.
-    async fn idle(&self, pause: Option<std::time::Duration>) {
+    async fn idle(&self, worker: Worker, pause: Option<std::time::Duration>) {
         if let Some(pause) = pause {
             return tokio::time::sleep(pause).await;
         }
-        let due = self.inner.store.next_due().await.ok().flatten();
-        let at = due.unwrap_or_else(|| self.inner.clock.now() + TimeDelta::minutes(1));
+        let [for_access, for_any] = &self.inner.wake;
+        let (lane, wake) = match worker {
+            Worker::Access => (Lane::Access, for_access),
+            Worker::Any => (Lane::Any, for_any),
+        };
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        let due = store.next_due(lane).await.ok().flatten().unwrap_or(DateTime::<Utc>::MAX_UTC);
+        // What is due and was not taken has no place yet. What another process asks for meanwhile, nobody here is told.
+        let latest = now + if store.is_shared() { LOOK_AGAIN } else { TimeDelta::minutes(1) };
+        let at = due.max(now + TimeDelta::milliseconds(200)).min(latest);
         tokio::select! {
-            () = self.inner.wake.notified() => {}
+            () = wake.notified() => {}
             () = self.inner.clock.sleep_until(at) => {}
         }
     }
@@ -241,11 +260,15 @@ impl Engine {
         }
     }
 
-    /// Renews the lease for as long as it is polled; completes only when it is lost.
+    /// Renews the lease for as long as it is polled; completes only when it is lost and the work is better let go of. Work on a
+    /// target is not: what was begun there must be told to whoever took it over.
     async fn keep_lease(&self, claim: &Claim) -> EngineError {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            match self.inner.store.renew(claim, self.inner.clock.now() + LEASE).await {
+            match self.inner.store.renew(claim, self.inner.clock.now(), LEASE).await {
+                Err(crate::store::StoreError::LeaseLost(_)) if matches!(claim.job, Job::Target(_)) => {
+                    std::future::pending::<()>().await;
+                }
                 Err(error @ crate::store::StoreError::LeaseLost(_)) => return error.into(),
                 Err(error) => tracing::warn!(job = %claim.job, %error, "the lease could not be renewed"),
                 Ok(()) => {}
@@ -288,12 +311,7 @@ impl Engine {
     }
 
     /// Ends a job together with what it changed.
-    async fn finish(
-        &self,
-        claim: &Claim,
-        mut tx: Tx,
-        again: Option<chrono::DateTime<chrono::Utc>>,
-    ) -> Result<(), EngineError> {
+    async fn finish(&self, claim: &Claim, mut tx: Tx, again: Option<DateTime<Utc>>) -> Result<(), EngineError> {
         tx.finish(claim, again).await?;
         tx.commit().await?;
         Ok(())

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use super::{Engine, EngineError, words};
 use crate::access::grant::{GrantRef, State};
 use crate::access::plan::{Applied, Operation, Progress, plan};
@@ -14,7 +16,9 @@ use crate::store::{Claim, Held, Job, Tx};
 use crate::target::{Observed, Receipt, Target, TargetError};
 
 /// How long one call to a target may take.
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long a lease must hold yet before a target is called: as long as the call may take.
+const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
 
 /// What became of an operation on a target.
 struct Outcome {
@@ -80,7 +84,9 @@ impl Engine {
             Operation::Release { entitlement, leaving } => {
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
-                tx.forget_held(&entitlement).await?;
+                if let Some(held) = held.get(&entitlement) {
+                    tx.forget_held(&entitlement, held.revision).await?;
+                }
                 tx.commit().await?;
                 Ok(Outcome { concerned: leaving, failure: None })
             }
@@ -132,23 +138,76 @@ impl Engine {
         tx.assert_held(claim).await?;
         tx.put_held(entitlement, &state, None, now).await?;
         tx.commit().await?;
-        let receipt = match standing {
-            true => None,
-            false => match in_time(target.grant(entitlement, now)).await {
-                Ok(receipt) => Some(receipt),
-                Err(failure) => {
-                    self.note_failure(&holders, entitlement, &failure, false).await?;
-                    return Ok(failed(failure));
-                }
-            },
+        let called = match standing {
+            true => Ok(None),
+            false => {
+                self.hold(claim).await?;
+                in_time(target.grant(entitlement, now)).await.map(Some)
+            }
         };
         state.progress = Progress::Granted;
+        let done = self.after_grant(claim, entitlement, &state, called).await;
+        if done.as_ref().is_err_and(EngineError::is_lost_lease) && !standing {
+            self.own_up(entitlement, Some(&holders)).await?;
+        }
+        done
+    }
+
+    /// Writes down what a target answered to `grant`.
+    async fn after_grant(
+        &self,
+        claim: &Claim,
+        entitlement: &Entitlement,
+        granted: &Applied,
+        called: Result<Option<Receipt>, TargetError>,
+    ) -> Result<Outcome, EngineError> {
+        self.still_held(claim).await?;
+        let holders = granted.holders.clone();
+        let receipt = match called {
+            Ok(receipt) => receipt,
+            Err(failure) => {
+                self.note_failure(&holders, entitlement, &failure, false).await?;
+                return Ok(Outcome { concerned: BTreeSet::new(), failure: Some(failure) });
+            }
+        };
+        let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        tx.put_held(entitlement, &state, receipt.as_ref(), now).await?;
+        tx.put_held(entitlement, granted, receipt.as_ref(), now).await?;
         self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
         tx.commit().await?;
         Ok(Outcome { concerned: holders, failure: None })
+    }
+
+    /// Sees that the claim outlasts a call to a target: a process that was paused must not act on work others have taken over.
+    async fn hold(&self, claim: &Claim) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
+        if claim.left(now) < LEASE_FOR_A_CALL {
+            self.inner.store.renew(claim, now, super::LEASE).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the claim outlasted a call to a target.
+    async fn still_held(&self, claim: &Claim) -> Result<(), EngineError> {
+        match claim.left(self.inner.clock.now()) > TimeDelta::zero() {
+            true => Ok(()),
+            false => Ok(self.inner.store.renew(claim, self.inner.clock.now(), super::LEASE).await?),
+        }
+    }
+
+    /// Tells the others that this process was paused, lost its lease, and called a target all the same: they look again. The grants
+    /// are those it gave the entitlement for; without, it took it away.
+    async fn own_up(&self, entitlement: &Entitlement, gave: Option<&BTreeSet<GrantRef>>) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
+        tracing::warn!(%entitlement, "called the target after the lease was lost; it is looked at again");
+        let mut tx = self.inner.store.begin().await?;
+        match gave {
+            Some(holders) => tx.put_stray_grant(entitlement, holders, now).await?,
+            None => tx.put_stray_revoke(entitlement).await?,
+        }
+        tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn revoke_access(
@@ -163,14 +222,35 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         let state = Applied { progress: Progress::Revoking, standing: false, holders: leaving.clone() };
-        tx.put_held(entitlement, &state, None, now).await?;
+        let revision = tx.put_held(entitlement, &state, None, now).await?;
         tx.commit().await?;
         let receipt = held.and_then(|held| held.receipt.as_ref());
-        match in_time(target.revoke(entitlement, receipt, now)).await {
+        self.hold(claim).await?;
+        let called = in_time(target.revoke(entitlement, receipt, now)).await;
+        let done = self.after_revoke(claim, (entitlement, revision), leaving, called).await;
+        if done.as_ref().is_err_and(EngineError::is_lost_lease) {
+            self.own_up(entitlement, None).await?;
+        }
+        done
+    }
+
+    /// Writes down what a target answered to `revoke`; `revision` is that of what was written before.
+    async fn after_revoke(
+        &self,
+        claim: &Claim,
+        (entitlement, revision): (&Entitlement, i64),
+        leaving: BTreeSet<GrantRef>,
+        called: Result<Receipt, TargetError>,
+    ) -> Result<Outcome, EngineError> {
+        self.still_held(claim).await?;
+        match called {
             Ok(receipt) => {
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
-                tx.forget_held(entitlement).await?;
+                if !tx.forget_held(entitlement, revision).await? {
+                    let why = format!("{entitlement} was written by another process meanwhile; it is looked at again");
+                    return Err(EngineError::NotYet(why));
+                }
                 self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
                 tx.commit().await?;
                 Ok(Outcome { concerned: leaving, failure: None })
@@ -178,7 +258,7 @@ impl Engine {
             Err(failure) => {
                 if mutants::is(Mutant::ForgetFailedRevocation) {
                     let mut tx = self.inner.store.begin().await?;
-                    tx.forget_held(entitlement).await?;
+                    tx.forget_held(entitlement, revision).await?;
                     tx.commit().await?;
                 }
                 self.note_failure(&leaving, entitlement, &failure, true).await?;

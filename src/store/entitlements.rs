@@ -1,13 +1,14 @@
 //! Access that was applied, or may have been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Tx, read_json, write_json};
-use crate::access::plan::Applied;
+use crate::access::grant::GrantRef;
+use crate::access::plan::{Applied, Progress};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::TargetName;
 use crate::target::Receipt;
@@ -21,6 +22,8 @@ pub struct Held {
     pub receipt: Option<Receipt>,
     /// What it said the last time something failed.
     pub last_error: Option<String>,
+    /// How often it was written.
+    pub revision: i64,
 }
 
 fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
@@ -33,6 +36,7 @@ fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
         },
         receipt: receipt.map(|text| read_json("entitlements", &text)).transpose()?,
         last_error: row.try_get("last_error")?,
+        revision: row.try_get("revision")?,
     })
 }
 
@@ -40,7 +44,7 @@ impl Store {
     /// Everything applied on a target.
     pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1",
+            "SELECT key, progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE target = $1",
         )
         .bind(target.as_str())
         .fetch_all(&self.pool)
@@ -54,11 +58,12 @@ impl Store {
 
     /// How far one entitlement has come; `None` if nothing of it is applied.
     pub async fn held_one(&self, entitlement: &Entitlement) -> Result<Option<Held>, StoreError> {
-        let row =
-            sqlx::query("SELECT progress, standing, holders, receipt, last_error FROM entitlements WHERE key = $1")
-                .bind(write_json(entitlement))
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = sqlx::query(
+            "SELECT progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE key = $1",
+        )
+        .bind(write_json(entitlement))
+        .fetch_optional(&self.pool)
+        .await?;
         row.as_ref().map(held_row).transpose()
     }
 
@@ -77,20 +82,20 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes how far an entitlement has come; keeps the receipt there is, if none is given.
+    /// Writes how far an entitlement has come; keeps the receipt there is, if none is given. How often it has been written now.
     pub async fn put_held(
         &mut self,
         entitlement: &Entitlement,
         applied: &Applied,
         receipt: Option<&Receipt>,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    ) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(
+            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 1) \
              ON CONFLICT (key) DO UPDATE SET progress = excluded.progress, standing = excluded.standing, \
              holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
-             last_error = NULL, changed_at = excluded.changed_at",
+             last_error = NULL, changed_at = excluded.changed_at, revision = entitlements.revision + 1 RETURNING revision",
         )
         .bind(write_json(entitlement))
         .bind(entitlement.target.as_str())
@@ -99,6 +104,42 @@ impl Tx {
         .bind(write_json(&applied.holders))
         .bind(receipt.map(write_json))
         .bind(now.timestamp_millis())
+        .fetch_one(&mut *self.tx)
+        .await?)
+    }
+
+    /// Writes that a process gave an entitlement without holding the work any more: it may be there now, by us. What others know
+    /// of it stays, except that none of them saw it before Daypass.
+    pub async fn put_stray_grant(
+        &mut self,
+        entitlement: &Entitlement,
+        holders: &BTreeSet<GrantRef>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO entitlements (key, target, progress, standing, holders, changed_at, revision) \
+             VALUES ($1, $2, $3, 0, $4, $5, 1) \
+             ON CONFLICT (key) DO UPDATE SET standing = 0, revision = entitlements.revision + 1",
+        )
+        .bind(write_json(entitlement))
+        .bind(entitlement.target.as_str())
+        .bind(write_json(&Progress::Granting))
+        .bind(write_json(holders))
+        .bind(now.timestamp_millis())
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes that a process took an entitlement away without holding the work any more: what others gave since may be gone.
+    pub async fn put_stray_revoke(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE entitlements SET progress = CASE WHEN progress = $2 THEN $3 ELSE progress END, \
+             revision = revision + 1 WHERE key = $1",
+        )
+        .bind(write_json(entitlement))
+        .bind(write_json(&Progress::Granted))
+        .bind(write_json(&Progress::Granting))
         .execute(&mut *self.tx)
         .await?;
         Ok(())
@@ -114,12 +155,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets an entitlement: the target confirmed that it is gone, or it was never ours.
-    pub async fn forget_held(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM entitlements WHERE key = $1")
+    /// Forgets an entitlement that was written `revision` times: the target confirmed that it is gone, or it was never ours.
+    /// False if it was written again since.
+    pub async fn forget_held(&mut self, entitlement: &Entitlement, revision: i64) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM entitlements WHERE key = $1 AND revision = $2")
             .bind(write_json(entitlement))
+            .bind(revision)
             .execute(&mut *self.tx)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 }

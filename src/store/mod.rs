@@ -26,7 +26,7 @@ pub use grants::{GrantRow, Refusal};
 pub use inbox::Delivery;
 pub use messages::Message;
 pub use pulls::Published;
-pub use work::{Claim, Job, JobError, Waiting};
+pub use work::{Claim, Job, JobError, Lane, Waiting};
 
 /// Why the database could not do it.
 #[derive(Debug, thiserror::Error)]

@@ -54,14 +54,14 @@ async fn a_job_asked_for_twice_is_done_once_at_the_earlier_time() {
     let store = store(&dir).await;
     ask(&store, &sync(), noon() + TimeDelta::hours(2)).await;
     ask(&store, &sync(), noon() + TimeDelta::hours(1)).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(noon() + TimeDelta::hours(1)));
+    assert_eq!(store.next_due(Lane::Any).await.unwrap(), Some(noon() + TimeDelta::hours(1)));
     assert!(store.claim(noon(), LEASE).await.unwrap().is_none());
 
     let claim = store.claim(noon() + TimeDelta::hours(1), LEASE).await.unwrap().unwrap();
     assert_eq!(claim.job, sync());
     assert!(store.claim(noon() + TimeDelta::hours(1), LEASE).await.unwrap().is_none(), "it is taken");
     finish(&store, &claim, None).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(Lane::Any).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -99,10 +99,10 @@ async fn a_renewed_lease_is_kept_and_a_lost_one_is_noticed() {
     let store = store(&dir).await;
     ask(&store, &sync(), noon()).await;
     let claim = store.claim(noon(), LEASE).await.unwrap().unwrap();
-    store.renew(&claim, noon() + LEASE * 2).await.unwrap();
+    store.renew(&claim, noon() + LEASE, LEASE).await.unwrap();
     assert!(store.claim(noon() + LEASE, LEASE).await.unwrap().is_none());
     let other = store.claim(noon() + LEASE * 2, LEASE).await.unwrap().unwrap();
-    assert!(matches!(store.renew(&claim, noon() + LEASE * 3).await, Err(StoreError::LeaseLost(_))));
+    assert!(matches!(store.renew(&claim, noon() + LEASE * 2, LEASE).await, Err(StoreError::LeaseLost(_))));
 
     store.release_leases_of_the_dead().await.unwrap();
     assert!(store.claim(noon() + LEASE * 2, LEASE).await.unwrap().is_some());
@@ -136,7 +136,7 @@ async fn a_transaction_that_is_dropped_did_not_happen() {
     let mut tx = store.begin().await.unwrap();
     tx.schedule(&sync(), noon()).await.unwrap();
     drop(tx);
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(Lane::Any).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
@@ -34,6 +36,34 @@ pub enum Job {
     Target(TargetName),
     /// Throw away what is no longer needed.
     Tidy,
+}
+
+/// Which work a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane<'a> {
+    /// The clock of grants and the targets: access begins and ends whatever else is waiting.
+    Access,
+    /// What needs the GitHub of this owner.
+    Owner(&'a str),
+    /// Anything.
+    Any,
+}
+
+impl Job {
+    /// Whether it is about access, and not about telling people.
+    fn is_access(&self) -> bool {
+        matches!(self, Self::Grant(..) | Self::Target(_))
+    }
+
+    /// Whose GitHub it needs; empty if nobody's.
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::Pull(repository, _) | Self::Messages(repository, _) => repository.owner(),
+            Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
+            Self::Revert(repository, _) => repository.owner(),
+            Self::Grant(..) | Self::Target(_) | Self::Tidy => "",
+        }
+    }
 }
 
 /// Why a text is not a job.
@@ -86,6 +116,15 @@ impl FromStr for Job {
     }
 }
 
+/// A lane as a condition, and what to bind to its `$1`.
+fn of_lane(lane: Lane<'_>) -> (&'static str, &str) {
+    match lane {
+        Lane::Access => ("lane = 0 AND $1 = ''", ""),
+        Lane::Owner(owner) => ("lane = 1 AND owner = $1", owner),
+        Lane::Any => ("$1 = ''", ""),
+    }
+}
+
 /// A job that was taken. Worth something only until its lease ends.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -95,6 +134,25 @@ pub struct Claim {
     pub attempts: u32,
     revision: i64,
     token: String,
+    lease: Arc<Mutex<Lease>>,
+}
+
+/// Until when a claim holds, by two clocks: the one that may be set, and the one that may stand still while the machine sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    until: DateTime<Utc>,
+    written: Instant,
+    length: TimeDelta,
+}
+
+impl Claim {
+    /// How long the claim certainly holds yet.
+    pub fn left(&self, now: DateTime<Utc>) -> TimeDelta {
+        // A poisoned lock: whoever panicked had nothing half-written in it.
+        let lease = *self.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let passed = TimeDelta::from_std(lease.written.elapsed()).unwrap_or(TimeDelta::MAX);
+        (lease.until - now).min(lease.length - passed)
+    }
 }
 
 /// A job in the queue, as operators see it.
@@ -113,15 +171,30 @@ pub struct Waiting {
 impl Store {
     /// Takes the job that is longest due, if any, for `lease`.
     pub async fn claim(&self, now: DateTime<Utc>, lease: TimeDelta) -> Result<Option<Claim>, StoreError> {
+        self.claim_of(Lane::Any, now, lease).await
+    }
+
+    /// Takes the job of a lane that is longest due, if any, for `lease`.
+    pub async fn claim_of(
+        &self,
+        lane: Lane<'_>,
+        now: DateTime<Utc>,
+        lease: TimeDelta,
+    ) -> Result<Option<Claim>, StoreError> {
         let millis = now.timestamp_millis();
+        let (of_lane, owner) = of_lane(lane);
+        let next = format!(
+            "SELECT job, revision, attempts FROM work WHERE {of_lane} AND due_at <= $2 \
+             AND (held_until IS NULL OR held_until <= $2) ORDER BY lane, due_at, job LIMIT 1"
+        );
         loop {
-            let row = sqlx::query(
-                "SELECT job, revision, attempts FROM work \
-                 WHERE due_at <= $1 AND (held_until IS NULL OR held_until <= $1) ORDER BY due_at, job LIMIT 1",
-            )
-            .bind(millis)
-            .fetch_optional(&self.pool)
-            .await?;
+            // Before it is asked for: an answer may come late.
+            let written = Instant::now();
+            let row = sqlx::query(sqlx::AssertSqlSafe(next.as_str()))
+                .bind(owner)
+                .bind(millis)
+                .fetch_optional(&self.pool)
+                .await?;
             let Some(row) = row else { return Ok(None) };
             let (text, revision): (String, i64) = (row.try_get("job")?, row.try_get("revision")?);
             let attempts: i64 = row.try_get("attempts")?;
@@ -143,20 +216,27 @@ impl Store {
             let job = text
                 .parse()
                 .map_err(|error: JobError| StoreError::Corrupt { table: "work", problem: error.to_string() })?;
-            return Ok(Some(Claim { job, attempts: attempts.try_into().unwrap_or(u32::MAX), revision, token }));
+            let attempts = attempts.try_into().unwrap_or(u32::MAX);
+            let lease = Lease { until: now + lease, written, length: lease };
+            return Ok(Some(Claim { job, attempts, revision, token, lease: Arc::new(Mutex::new(lease)) }));
         }
     }
 
-    /// Holds a claimed job until `until`; fails with [`StoreError::LeaseLost`] if somebody else holds it now.
-    pub async fn renew(&self, claim: &Claim, until: DateTime<Utc>) -> Result<(), StoreError> {
-        let job = claim.job.to_string();
+    /// Holds a claimed job for `lease` from `now`; fails with [`StoreError::LeaseLost`] if somebody else holds it now.
+    pub async fn renew(&self, claim: &Claim, now: DateTime<Utc>, lease: TimeDelta) -> Result<(), StoreError> {
+        let (job, written, until) = (claim.job.to_string(), Instant::now(), now + lease);
         let renewed = sqlx::query("UPDATE work SET held_until = $3 WHERE job = $1 AND token = $2")
             .bind(&job)
             .bind(&claim.token)
             .bind(until.timestamp_millis())
             .execute(&self.pool)
             .await?;
-        if renewed.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
+        if renewed.rows_affected() == 0 {
+            return Err(StoreError::LeaseLost(job));
+        }
+        *claim.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Lease { until, written, length: lease };
+        Ok(())
     }
 
     /// Lets go of every job where only one process works on a database, which is so with SQLite: whoever held it is dead, and
@@ -168,14 +248,21 @@ impl Store {
         Ok(())
     }
 
-    /// When the next job is due or comes free, if there is one.
-    pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let millis: Option<i64> = sqlx::query_scalar(
-            "SELECT MIN(CASE WHEN held_until IS NOT NULL AND held_until > due_at THEN held_until ELSE due_at END) FROM work",
-        )
-        .fetch_one(&self.pool)
-        .await?;
+    /// When the next job of a lane is due or comes free, if there is one.
+    pub async fn next_due(&self, lane: Lane<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (of_lane, owner) = of_lane(lane);
+        let next = format!(
+            "SELECT MIN(CASE WHEN held_until IS NOT NULL AND held_until > due_at THEN held_until ELSE due_at END) \
+             FROM work WHERE {of_lane}"
+        );
+        let millis: Option<i64> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(next)).bind(owner).fetch_one(&self.pool).await?;
         millis.map(|millis| time("work", millis)).transpose()
+    }
+
+    /// Whether other processes may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        !self.single_process
     }
 
     /// Everything in the queue, soonest first.
@@ -200,12 +287,14 @@ impl Tx {
     /// Asks for `job` at `due`, or earlier if it was asked for earlier.
     pub async fn schedule(&mut self, job: &Job, due: DateTime<Utc>) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO work (job, due_at, revision, attempts) VALUES ($1, $2, 1, 0) \
+            "INSERT INTO work (job, lane, owner, due_at, revision, attempts) VALUES ($1, $3, $4, $2, 1, 0) \
              ON CONFLICT (job) DO UPDATE SET revision = work.revision + 1, \
              due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END",
         )
         .bind(job.to_string())
         .bind(due.timestamp_millis())
+        .bind(i64::from(!job.is_access()))
+        .bind(job.owner())
         .execute(&mut *self.tx)
         .await?;
         Ok(())
