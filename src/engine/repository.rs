@@ -68,8 +68,11 @@ impl Engine {
         let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
         let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
         let known = so_far.map(|so_far| so_far.head);
-        if known.as_deref() != Some(head.as_str()) && !(first && mutants::is(Mutant::RebuildNothing)) {
-            let (steps, joined) = self.steps(&github, &branch, &head, known.as_deref()).await?;
+        let read_already = known.as_deref() == Some(head.as_str());
+        let unread = !read_already || !self.all_accounted_for(&github, repository, &head).await?;
+        if unread && !(first && mutants::is(Mutant::RebuildNothing)) {
+            let since = known.as_deref().filter(|_| !read_already);
+            let (steps, joined) = self.steps(&github, &branch, &head, since).await?;
             let reading = match (first, joined) {
                 (true, _) => Reading::First,
                 (false, true) => Reading::Onward,
@@ -87,6 +90,25 @@ impl Engine {
         let so_far = ReadSoFar { head: head.to_string(), first: false };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         self.finish(claim, tx, None).await
+    }
+
+    /// Whether every grant file at `head` is known for what it is. History can be set back to where it was read before, after what
+    /// was to be done about it was done, and forgotten.
+    async fn all_accounted_for(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        head: &CommitId,
+    ) -> Result<bool, EngineError> {
+        let refused = self.inner.store.refusals(repository).await?;
+        for (slug, file) in grant_files(&self.files(github, head).await?) {
+            let path = crate::policy::request::path_of(&slug);
+            let is_refused = refused.iter().any(|known| known.path == path && known.blob == file.blob.as_str());
+            if !is_refused && !self.inner.store.knows_grant(repository, &slug, &file.blob).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Applies one step to what is known, durably.

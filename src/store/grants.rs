@@ -72,6 +72,23 @@ impl Store {
         row.as_ref().map(grant_row).transpose()
     }
 
+    /// Whether there is, or was, a grant by this content of a file.
+    pub async fn knows_grant(
+        &self,
+        repository: &RepositoryName,
+        slug: &Slug,
+        blob: &BlobId,
+    ) -> Result<bool, StoreError> {
+        let known: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM grants WHERE repository = $1 AND slug = $2 AND blob = $3")
+                .bind(repository.as_str())
+                .bind(slug.as_str())
+                .bind(blob.as_str())
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(known > 0)
+    }
+
     /// The grant, if any, that is over although a file still has its content; none if the same content is live again.
     pub async fn ended_grant(
         &self,

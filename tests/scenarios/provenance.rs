@@ -58,6 +58,27 @@ async fn a_rewritten_history_brings_no_grant_back() {
 }
 
 #[tokio::test]
+async fn a_history_set_back_to_just_where_it_was_read_hides_nothing() {
+    let world = World::new().await;
+    world.lose_webhooks(true);
+    world.olga().pushes_to_main(FILE, ORDERS).await;
+    let pushed = world.get("/git/ref/heads/main").await["object"]["sha"].as_str().unwrap().to_owned();
+    world.wait(TimeDelta::minutes(12)).await;
+    assert!(world.grant_files().await.is_empty(), "it was taken back");
+    assert!(world.engine().store().refusals(&"acme/access".parse().unwrap()).await.unwrap().is_empty());
+    // As if Daypass had died before it read what it had merged itself.
+    let mut tx = world.engine().store().begin().await.unwrap();
+    let so_far = daypass::store::ReadSoFar { head: pushed.clone(), first: false };
+    tx.set_read_so_far("acme/access", &so_far, world.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    let body = serde_json::json!({ "sha": pushed, "force": true });
+    world.call("olga", http::Method::PATCH, "/repos/acme/access/git/refs/heads/main", body).await;
+    assert_eq!(world.grant_files().await, [FILE]);
+    world.wait(TimeDelta::minutes(6)).await;
+    assert!(world.grant_files().await.is_empty(), "and is again");
+}
+
+#[tokio::test]
 async fn an_old_commit_put_in_the_line_again_brings_no_grant_back() {
     let world = World::new().await;
     let (request, merge) = an_ended_grant(&world).await;
