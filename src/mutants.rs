@@ -37,11 +37,15 @@ pub enum Mutant {
     IgnoreUnverified,
     /// I7: a grant that is over begins again when history is set back.
     BeginAgain,
+    /// I1: a planned grant starts without a second look.
+    StartBlindly,
+    /// I2, I4: a process that was paused and lost its work goes on as if it had not.
+    IgnoreLostLease,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::CountStaleReviews,
         Self::CountInvolvedReviews,
         Self::TrustEveryMerge,
@@ -58,6 +62,8 @@ impl Mutant {
         Self::LeaveRefusedFiles,
         Self::IgnoreUnverified,
         Self::BeginAgain,
+        Self::StartBlindly,
+        Self::IgnoreLostLease,
     ];
 }
 

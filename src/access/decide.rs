@@ -176,7 +176,13 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
 }
 
 /// Whether these people may ask for the role at all.
-fn eligibility(request: &Request, role: &Role, author: &Account, subject: &Account, case: Case<'_>) -> Option<Finding> {
+pub(super) fn eligibility(
+    request: &Request,
+    role: &Role,
+    author: &Account,
+    subject: &Account,
+    case: Case<'_>,
+) -> Option<Finding> {
     let (policy, directory) = (case.policy, case.directory);
     let may_have = |account: &Account| match (&role.break_glass, request.break_glass) {
         (Some(path), true) => includes(&path.requesters, account, policy, directory),
@@ -210,7 +216,7 @@ fn eligibility(request: &Request, role: &Role, author: &Account, subject: &Accou
     ))
 }
 
-fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
+pub(super) fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
     let mut findings = Vec::new();
     for condition in &role.conditions {
         let source = condition.expression.source();
@@ -274,7 +280,7 @@ fn field_in<'a>(request: &'a Request, condition: &str) -> &'a str {
 }
 
 /// What expressions see.
-fn scope(request: &Request, role: &Role, author: &Account, subject: &Account, case: Case<'_>) -> Scope {
+pub(super) fn scope(request: &Request, role: &Role, author: &Account, subject: &Account, case: Case<'_>) -> Scope {
     let groups = case.policy.groups.iter();
     Scope {
         request: RequestScope {
@@ -416,7 +422,7 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
 }
 
 /// A finding about a field of a request; about the file as a whole if `field` is empty or was left out.
-fn finding(request: &Request, field: &str, code: Code, message: String, help: &str) -> Finding {
+pub(super) fn finding(request: &Request, field: &str, code: Code, message: String, help: &str) -> Finding {
     Finding {
         file: request.path(),
         place: request.place(field),
@@ -428,7 +434,7 @@ fn finding(request: &Request, field: &str, code: Code, message: String, help: &s
 }
 
 /// A finding about the policy, told to the person who asked: annotations must point into the pull request.
-fn about_request(request: &Request, policy: Finding) -> Finding {
+pub(super) fn about_request(request: &Request, policy: Finding) -> Finding {
     let place = request.place("role");
     let message = format!("{} ({}:{})", policy.message, policy.file, policy.place.line);
     Finding { file: request.path(), place, message, ..policy }

@@ -9,3 +9,4 @@ pub mod grant;
 pub mod judgement;
 pub mod plan;
 pub mod principals;
+pub mod start;

@@ -22,17 +22,14 @@ impl Engine {
         self.tell(&GrantRef { repository: repository.clone(), id: id.clone() }).await?;
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
-        let Some(mut row) = row else { return self.finish(claim, tx, None).await };
+        let Some(row) = row else { return self.finish(claim, tx, None).await };
         let again = match row.grant.next(now, row.revert_pull.is_some()) {
             Transition::Nothing => None,
             Transition::Wait { until } => Some(until),
             Transition::Start => {
-                row.grant.state = State::Active;
-                tx.put_grant(&row).await?;
-                let details = serde_json::json!({ "grant": id });
-                tx.record(&Event::new(repository, EventKind::Started, id, "start", now, details)).await?;
-                ask_targets(&mut tx, &row, now).await?;
-                Some(row.grant.revert_at)
+                // That takes GitHub, which must not hold up the clock.
+                tx.schedule(&Job::Start(repository.clone(), id.clone()), now).await?;
+                Some(row.grant.window.ends_at)
             }
             Transition::OpenRevert => {
                 tx.schedule(&Job::Revert(repository.clone(), id.clone()), now).await?;
@@ -71,7 +68,7 @@ impl Engine {
     }
 }
 
-async fn ask_targets(tx: &mut Tx, row: &GrantRow, now: DateTime<Utc>) -> Result<(), EngineError> {
+pub(super) async fn ask_targets(tx: &mut Tx, row: &GrantRow, now: DateTime<Utc>) -> Result<(), EngineError> {
     for entitlement in &row.grant.entitlements {
         tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
     }

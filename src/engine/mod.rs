@@ -23,6 +23,7 @@ mod reconcile;
 mod repository;
 mod revert;
 mod snapshot;
+mod start;
 mod sweep;
 mod turns;
 mod words;
@@ -283,6 +284,7 @@ impl Engine {
             Job::Sync(repository) => self.sync(claim, repository).await,
             Job::Sweep(repository) => self.sweep(claim, repository).await,
             Job::Grant(repository, id) => self.look_at_grant(claim, repository, id).await,
+            Job::Start(repository, id) => self.start(claim, repository, id).await,
             Job::Revert(repository, id) => self.revert(claim, repository, id).await,
             Job::Cleanse(repository) => self.cleanse(claim, repository).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,

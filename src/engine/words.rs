@@ -324,6 +324,16 @@ pub(super) fn scheduled(grant: &Grant) -> String {
     )
 }
 
+/// A planned grant is no longer allowed when its time comes.
+pub(super) fn not_started(grant: &Grant, why: &str) -> String {
+    format!(
+        "🔴 Role {} was planned for now, but **is not given**: {}. It was checked again, under today's policy and teams. Daypass \
+         takes the request back; if the access is still needed, ask again.",
+        code(grant.role.as_str()),
+        plain(why)
+    )
+}
+
 /// The revert pull request is open.
 pub(super) fn ends_soon(grant: &Grant, revert: u64) -> String {
     format!(

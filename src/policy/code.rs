@@ -86,6 +86,7 @@ codes! {
     NobodyCanApprove = "DP0415", "Nobody could approve this request", "Whoever asks, gets the access or contributed a commit cannot approve.";
     StartTooFar = "DP0416", "The start is too far away", "Plan at most 90 days ahead: approval ages.";
     WindowOver = "DP0417", "The window is over already", "Choose a later `start`.";
+    RoleChanged = "DP0418", "The role no longer gives what was approved", "The role was changed between the approval and the planned start. Ask again; reviewers then see what it gives now.";
     MixedPullRequest = "DP0501", "Grants and policies are changed together", "Open two pull requests; they are approved by different people.";
     OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
     GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";

@@ -26,6 +26,8 @@ pub enum Job {
     Sweep(RepositoryName),
     /// See what is due for a grant.
     Grant(RepositoryName, GrantId),
+    /// See whether a planned grant may start.
+    Start(RepositoryName, GrantId),
     /// See that the file of a grant that is over leaves the default branch.
     Revert(RepositoryName, GrantId),
     /// See that refused files leave the default branch.
@@ -60,7 +62,7 @@ impl Job {
         match self {
             Self::Pull(repository, _) | Self::Messages(repository, _) => repository.owner(),
             Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
-            Self::Revert(repository, _) => repository.owner(),
+            Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
             Self::Grant(..) | Self::Target(_) | Self::Tidy => "",
         }
     }
@@ -78,6 +80,7 @@ impl fmt::Display for Job {
             Self::Sync(repository) => write!(f, "sync {repository}"),
             Self::Sweep(repository) => write!(f, "sweep {repository}"),
             Self::Grant(repository, grant) => write!(f, "grant {repository} {grant}"),
+            Self::Start(repository, grant) => write!(f, "start {repository} {grant}"),
             Self::Revert(repository, grant) => write!(f, "revert {repository} {grant}"),
             Self::Cleanse(repository) => write!(f, "cleanse {repository}"),
             Self::Messages(repository, number) => write!(f, "messages {repository} {number}"),
@@ -104,6 +107,9 @@ impl FromStr for Job {
             ["cleanse", repository] => repository.parse().ok().map(Self::Cleanse),
             ["grant", repository, grant] => {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Grant(r, g))
+            }
+            ["start", repository, grant] => {
+                repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Start(r, g))
             }
             ["revert", repository, grant] => {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Revert(r, g))

@@ -9,6 +9,7 @@ mod support;
 mod github;
 mod life;
 mod outages;
+mod planned;
 mod provenance;
 mod refused;
 mod reviews;

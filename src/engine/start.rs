@@ -1,0 +1,80 @@
+//! Starting a planned grant, if it may still start. Until that is certain it does not: GitHub must answer first.
+
+use chrono::TimeDelta;
+
+use super::grants::ask_targets;
+use super::{Engine, EngineError, words};
+use crate::access::change::GRANT_LIMIT;
+use crate::access::decide::{Case, PullFacts};
+use crate::access::grant::{EndReason, Grant, GrantId, State};
+use crate::access::principals::Needs;
+use crate::access::start::obstacles;
+use crate::github::Repository;
+use crate::ledger::{Event, EventKind};
+use crate::mutants::{self, Mutant};
+use crate::policy::name::RepositoryName;
+use crate::policy::{Finding, request};
+use crate::store::{Claim, Job};
+
+/// How long a planned grant must have been found wanting before it is ended: GitHub does not always find what is there.
+const PATIENCE: TimeDelta = TimeDelta::minutes(2);
+
+impl Engine {
+    /// Starts a planned grant whose time has come, or ends it because it is no longer allowed.
+    pub(super) async fn start(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        id: &GrantId,
+    ) -> Result<(), EngineError> {
+        let waits = |grant: &Grant| grant.state == State::Scheduled && grant.window.contains(self.inner.clock.now());
+        let row = self.inner.store.grant(repository, id).await?;
+        let Some(mut row) = row.filter(|row| waits(&row.grant)) else { return self.done(claim).await };
+        let (github, branch) = self.open(repository).await?;
+        let mut obstacles = self.obstacles(&github, &branch, &row.grant).await?;
+        if mutants::is(Mutant::StartBlindly) {
+            obstacles.clear();
+        }
+        let now = self.inner.clock.now();
+        if let Some(first) = obstacles.first().filter(|_| now < row.grant.window.starts_at + PATIENCE) {
+            return Err(EngineError::NotYet(format!("`{id}` may not start: {}; it is looked at again", first.message)));
+        }
+        let mut tx = self.inner.store.begin().await?;
+        if let Some(first) = obstacles.first() {
+            let body = words::not_started(&row.grant, &first.message);
+            self.say(&mut tx, repository, &row.grant, "not-started", body, now).await?;
+            self.end(&mut tx, row, EndReason::Policy, now).await?;
+            return self.finish(claim, tx, None).await;
+        }
+        row.grant.state = State::Active;
+        tx.put_grant(&row).await?;
+        let details = serde_json::json!({ "grant": id });
+        tx.record(&Event::new(repository, EventKind::Started, id, "start", now, details)).await?;
+        ask_targets(&mut tx, &row, now).await?;
+        tx.schedule(&Job::Grant(repository.clone(), id.clone()), now).await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// What stands in the way of a planned grant under the policy and the memberships of now.
+    async fn obstacles(&self, github: &Repository, branch: &str, grant: &Grant) -> Result<Vec<Finding>, EngineError> {
+        let head = github.head(branch).await?;
+        let loaded = self.policy_at(github, &head).await?;
+        let Some(policy) = &loaded.policy else {
+            let why =
+                format!("the policy at {} is broken; `{}` cannot start before it is mended", head.short(), grant.id);
+            return Err(EngineError::NotYet(why));
+        };
+        let text = github.blob(&grant.blob, GRANT_LIMIT).await?;
+        let request = match request::read(&request::path_of(&grant.id.slug), &text, Some(policy)) {
+            Ok(request) => request,
+            Err(findings) => return Ok(findings),
+        };
+        let pull = github.pull(grant.id.pull_request).await?;
+        let facts = PullFacts { pull, commits: Vec::new(), reviews: Vec::new() };
+        let mut needs = policy.roles.get(&request.role).map(|role| Needs::of_role(role, policy)).unwrap_or_default();
+        needs.logins.extend([grant.subject.login.clone(), grant.requester.login.clone()]);
+        let directory = self.directory(github, &needs).await?;
+        let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
+        Ok(obstacles(&request, grant, case))
+    }
+}
