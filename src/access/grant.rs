@@ -94,6 +94,29 @@ impl Window {
     }
 }
 
+/// Now, as far as is known where two clocks differ: what ends, ends by the later one; what begins, begins by the earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant {
+    /// It may be this early.
+    pub earliest: DateTime<Utc>,
+    /// It is most likely this late: when to look again is told by this.
+    pub likely: DateTime<Utc>,
+    /// It may be this late.
+    pub latest: DateTime<Utc>,
+}
+
+impl Instant {
+    /// When it will be `time` for what ends.
+    pub fn when_over(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        time - (self.latest - self.likely)
+    }
+
+    /// When it will be `time` for what begins.
+    pub fn when_begun(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+        time + (self.likely - self.earliest)
+    }
+}
+
 /// A verified grant. Who, what, when and why never change; only [`Grant::state`] does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -201,22 +224,22 @@ pub enum Transition {
 
 impl Grant {
     /// What is due at `now`; `revert_open` tells whether the revert pull request has been asked for.
-    pub fn next(&self, now: DateTime<Utc>, revert_open: bool) -> Transition {
+    pub fn next(&self, now: Instant, revert_open: bool) -> Transition {
         match self.state {
             State::Ended { .. } => Transition::Nothing,
-            _ if now >= self.over_at() => Transition::Expire,
-            State::Scheduled if now >= self.window.starts_at => Transition::Start,
-            State::Scheduled => Transition::Wait { until: self.window.starts_at },
-            State::Active if !revert_open && now >= self.revert_at => Transition::OpenRevert,
-            State::Active if !revert_open => Transition::Wait { until: self.revert_at },
-            State::Active => Transition::Wait { until: self.window.ends_at },
+            _ if now.latest >= self.over_at() => Transition::Expire,
+            State::Scheduled if now.earliest >= self.window.starts_at => Transition::Start,
+            State::Scheduled => Transition::Wait { until: now.when_begun(self.window.starts_at) },
+            State::Active if !revert_open && now.latest >= self.revert_at => Transition::OpenRevert,
+            State::Active if !revert_open => Transition::Wait { until: now.when_over(self.revert_at) },
+            State::Active => Transition::Wait { until: now.when_over(self.window.ends_at) },
         }
     }
 
-    /// Whether its entitlements are due at `now`. A clock that stands still or runs late never prolongs it: the window
-    /// decides, not the recorded state.
+    /// Whether its entitlements are due at `now`, the latest it may be. The window decides about the end, whatever state is recorded;
+    /// the state about the beginning: GitHub's clock, which dates the merge, may be a little ahead of ours.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
-        self.state == State::Active && self.window.starts_at <= now && now < self.over_at()
+        self.state == State::Active && now < self.over_at()
     }
 
     /// The first instant without access.

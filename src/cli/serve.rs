@@ -105,8 +105,7 @@ async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {
     };
     let transport = Transport::http(&settings.github.api_url).map_err(usage)?;
     let private_key = settings.private_key().map_err(usage)?;
-    let now = clock.clone();
-    let app = App::new(transport, settings.github.app_id, &private_key, Arc::new(move || now.now())).map_err(usage)?;
+    let app = App::new(transport, settings.github.app_id, &private_key, Arc::new(clock.clone())).map_err(usage)?;
     let targets = target::settings::build(&settings.targets, &app, repository).map_err(usage)?;
     let url = settings.store_url().map_err(usage)?;
     let store = Store::open(url.expose_secret()).await.map_err(unreachable)?;

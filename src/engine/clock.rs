@@ -1,10 +1,16 @@
 //! The one clock. Nothing else in the crate reads the time: what happens is a function of the time it is given, so that
 //! tests, the demo and the simulation can move it.
 
+mod trust;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
+
+use crate::access::grant::Instant;
+use crate::github::Timekeeper;
+use trust::{Reading, Trust};
 
 /// Tells the time and waits for it. Cheap to clone; clones are the same clock.
 #[derive(Debug, Clone)]
@@ -15,52 +21,87 @@ pub struct Clock {
 
 #[derive(Debug, Clone, Copy)]
 enum Source {
-    /// Runs with the machine's clock, `State::offset` ahead of it.
-    Running,
+    /// Runs with the machine's clock; time passes as the machine counts it since then.
+    Running(std::time::Instant),
     /// Stands still unless it is moved.
     Standing,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct State {
-    /// Running clocks: how far ahead of the machine's clock.
-    offset: TimeDelta,
-    /// Standing clocks: the time.
-    time: DateTime<Utc>,
+    /// What the clock shows, beyond what the machine's shows; the whole time if it stands.
+    shown: TimeDelta,
+    /// What has passed, beyond what the machine counted.
+    passed: TimeDelta,
+    trust: Trust,
+    revision: u64,
 }
 
 impl Clock {
     /// The machine's clock. It can be moved ahead, which the demo does.
     pub fn system() -> Self {
-        Self::new(Source::Running, Utc::now())
+        let trust = Trust::new(Reading { shown: Utc::now(), passed: TimeDelta::zero() });
+        Self::new(Source::Running(std::time::Instant::now()), TimeDelta::zero(), trust)
     }
 
     /// A clock that shows `time` until it is moved.
     pub fn standing(time: DateTime<Utc>) -> Self {
-        Self::new(Source::Standing, time)
+        let trust = Trust::new(Reading { shown: time, passed: TimeDelta::zero() });
+        Self::new(Source::Standing, time - DateTime::UNIX_EPOCH, trust)
     }
 
-    fn new(source: Source, time: DateTime<Utc>) -> Self {
-        let (moved, _) = watch::channel(State { offset: TimeDelta::zero(), time });
+    fn new(source: Source, shown: TimeDelta, trust: Trust) -> Self {
+        let (moved, _) = watch::channel(State { shown, passed: TimeDelta::zero(), trust, revision: 0 });
         Self { source, moved: Arc::new(moved) }
     }
 
-    /// The time, in whole milliseconds, so that a time survives being stored.
-    pub fn now(&self) -> DateTime<Utc> {
-        let state = *self.moved.borrow();
-        let exact = match self.source {
-            Source::Running => Utc::now().checked_add_signed(state.offset).unwrap_or(DateTime::<Utc>::MAX_UTC),
-            Source::Standing => state.time,
+    fn read(source: Source, state: &State) -> Reading {
+        let (time, counted) = match source {
+            Source::Running(since) => (Utc::now(), TimeDelta::from_std(since.elapsed()).unwrap_or(TimeDelta::MAX)),
+            Source::Standing => (DateTime::UNIX_EPOCH, TimeDelta::zero()),
         };
-        DateTime::from_timestamp_millis(exact.timestamp_millis()).unwrap_or(exact)
+        let shown = time.checked_add_signed(state.shown).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Reading {
+            // Whole milliseconds, so that a time survives being stored.
+            shown: DateTime::from_timestamp_millis(shown.timestamp_millis()).unwrap_or(shown),
+            passed: counted.checked_add(&state.passed).unwrap_or(counted),
+        }
     }
 
-    /// Moves the clock by `by` (backwards if negative) and wakes whoever waits for a time that has come.
+    /// The time in whole milliseconds, as far as is known: GitHub's, where the clocks do not agree.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.instant().likely
+    }
+
+    /// The time by both clocks.
+    pub fn instant(&self) -> Instant {
+        let state = *self.moved.borrow();
+        let (ours, githubs) = state.trust.both(Self::read(self.source, &state));
+        Instant { earliest: ours.min(githubs), likely: githubs, latest: ours.max(githubs) }
+    }
+
+    /// Changes whenever something is learned about the time: what was planned before was planned by another clock.
+    pub fn revision(&self) -> u64 {
+        self.moved.borrow().revision
+    }
+
+    /// How much later it is by GitHub's clock than by this machine's, if they do not agree.
+    pub fn difference(&self) -> Option<TimeDelta> {
+        let state = *self.moved.borrow();
+        state.trust.difference(Self::read(self.source, &state))
+    }
+
+    /// Lets time pass, or takes some back, and wakes whoever waits for a time that has come.
     pub fn advance(&self, by: TimeDelta) {
         self.moved.send_modify(|state| {
-            state.offset = state.offset.checked_add(&by).unwrap_or(state.offset);
-            state.time = state.time.checked_add_signed(by).unwrap_or(state.time);
+            state.shown = state.shown.checked_add(&by).unwrap_or(state.shown);
+            state.passed = state.passed.checked_add(&by).unwrap_or(state.passed);
         });
+    }
+
+    /// Sets what the clock shows, `by` later or, if negative, earlier. No time passes.
+    pub fn set(&self, by: TimeDelta) {
+        self.moved.send_modify(|state| state.shown = state.shown.checked_add(&by).unwrap_or(state.shown));
     }
 
     /// Waits until the clock shows `time` or later. On a standing clock that takes somebody to move it.
@@ -79,11 +120,37 @@ impl Clock {
             match self.source {
                 Source::Standing => changed.await,
                 // At most a minute at a time: the machine's clock may be set or the machine suspended meanwhile.
-                Source::Running => {
+                Source::Running(_) => {
                     let nap = left.to_std().unwrap_or_default().min(std::time::Duration::from_secs(60));
                     tokio::select! { () = changed => {}, () = tokio::time::sleep(nap) => {} }
                 }
             }
+        }
+    }
+}
+
+impl Timekeeper for Clock {
+    fn now(&self) -> DateTime<Utc> {
+        self.instant().likely
+    }
+
+    fn learn(&self, later: TimeDelta) {
+        let mut news = false;
+        // Whoever waits for a time must know.
+        self.moved.send_if_modified(|state| {
+            let reading = Self::read(self.source, state);
+            news = state.trust.learn(reading, later);
+            state.revision += u64::from(news);
+            news
+        });
+        match self.difference().filter(|_| news) {
+            Some(difference) => tracing::error!(
+                seconds = difference.num_seconds(),
+                "GitHub's clock is that much ahead of this machine's (behind, if negative); set the clock. Until then access ends \
+                 by the later of both and begins by the earlier"
+            ),
+            None if news => tracing::info!("this machine's clock agrees with GitHub's again"),
+            None => {}
         }
     }
 }

@@ -20,20 +20,21 @@ impl Engine {
         let row = self.inner.store.grant(repository, id).await?;
         // Whoever applied it tells; if they died before, it is told now.
         self.tell(&GrantRef { repository: repository.clone(), id: id.clone() }).await?;
-        let now = self.inner.clock.now();
+        let instant = self.inner.clock.instant();
+        let now = instant.likely;
         let mut tx = self.inner.store.begin().await?;
         let Some(row) = row else { return self.finish(claim, tx, None).await };
-        let again = match row.grant.next(now, row.revert_pull.is_some()) {
+        let again = match row.grant.next(instant, row.revert_pull.is_some()) {
             Transition::Nothing => None,
             Transition::Wait { until } => Some(until),
             Transition::Start => {
                 // That takes GitHub, which must not hold up the clock.
                 tx.schedule(&Job::Start(repository.clone(), id.clone()), now).await?;
-                Some(row.grant.window.ends_at)
+                Some(instant.when_over(row.grant.window.ends_at))
             }
             Transition::OpenRevert => {
                 tx.schedule(&Job::Revert(repository.clone(), id.clone()), now).await?;
-                Some(row.grant.window.ends_at)
+                Some(instant.when_over(row.grant.window.ends_at))
             }
             Transition::Expire => {
                 self.end(&mut tx, row, EndReason::Expired, now).await?;

@@ -82,15 +82,31 @@ struct Inner {
     /// For workers of either kind: one that cannot take the work must not sleep on the news.
     wake: [Notify; 2],
     turns: turns::Turns,
+    /// The time at the last step, and what was known of it.
+    last_step: std::sync::Mutex<(u64, DateTime<Utc>)>,
 }
 
 impl Engine {
     /// An engine over these parts. Call [`Engine::begin`] before the first step.
     pub fn new(store: Store, github: App, targets: Targets, clock: Clock, options: Options) -> Self {
         let snapshots = snapshot::Cache::default();
+        let last_step = std::sync::Mutex::new((clock.revision(), clock.now()));
         let (branches, wake, turns) =
             (Mutex::default(), [Notify::new(), Notify::new()], turns::Turns::new(&options.repositories));
-        Self { inner: Arc::new(Inner { store, github, targets, clock, options, snapshots, branches, wake, turns }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                github,
+                targets,
+                clock,
+                options,
+                snapshots,
+                branches,
+                wake,
+                turns,
+                last_step,
+            }),
+        }
     }
 
     /// The database.
@@ -140,6 +156,10 @@ impl Engine {
     }
 
     async fn step_as(&self, worker: Worker) -> Result<bool, EngineError> {
+        if self.time_is_another() {
+            tracing::warn!("the time is not what it was; everything that was planned is looked at now");
+            self.inner.store.hasten(self.inner.clock.now(), LEASE).await?;
+        }
         if worker == Worker::Any && self.take_deliveries().await? {
             return Ok(true);
         }
@@ -155,6 +175,14 @@ impl Engine {
             self.postpone(&claim, &error).await?;
         }
         Ok(true)
+    }
+
+    /// Whether the clock went back, or was found to be wrong: what was planned for later may be due, or may have been.
+    fn time_is_another(&self) -> bool {
+        let (revision, now) = (self.inner.clock.revision(), self.inner.clock.now());
+        let mut last = self.inner.last_step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (known, before) = std::mem::replace(&mut *last, (revision, now));
+        known != revision || before - now > TimeDelta::seconds(1)
     }
 
     /// Steps until nothing is due.

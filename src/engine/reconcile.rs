@@ -58,7 +58,7 @@ impl Engine {
 
     /// What is due on a target now, by the windows of the live grants.
     async fn due(&self, name: &TargetName) -> Result<BTreeMap<Entitlement, BTreeSet<GrantRef>>, EngineError> {
-        let now = self.inner.clock.now();
+        let now = self.inner.clock.instant().latest;
         let mut due: BTreeMap<Entitlement, BTreeSet<GrantRef>> = BTreeMap::new();
         for row in self.inner.store.live_grants().await?.into_iter().filter(|row| row.grant.is_due(now)) {
             let holder = GrantRef { repository: row.repository, id: row.grant.id };

@@ -6,7 +6,7 @@ use super::grants::ask_targets;
 use super::{Engine, EngineError, words};
 use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::{Case, PullFacts};
-use crate::access::grant::{EndReason, Grant, GrantId, State};
+use crate::access::grant::{EndReason, Grant, GrantId, State, Transition};
 use crate::access::principals::Needs;
 use crate::access::start::obstacles;
 use crate::github::Repository;
@@ -27,7 +27,7 @@ impl Engine {
         repository: &RepositoryName,
         id: &GrantId,
     ) -> Result<(), EngineError> {
-        let waits = |grant: &Grant| grant.state == State::Scheduled && grant.window.contains(self.inner.clock.now());
+        let waits = |grant: &Grant| grant.next(self.inner.clock.instant(), false) == Transition::Start;
         let row = self.inner.store.grant(repository, id).await?;
         let Some(mut row) = row.filter(|row| waits(&row.grant)) else { return self.done(claim).await };
         let (github, branch) = self.open(repository).await?;

@@ -16,8 +16,14 @@ use super::GithubError;
 use super::transport::{Answer, Transport, segment};
 use crate::policy::name::RepositoryName;
 
-/// Tells the time. The client keeps no clock of its own: tokens are judged by the same clock as everything else.
-pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+/// Tells the time. The client keeps no clock of its own.
+pub trait Timekeeper: Send + Sync {
+    /// What GitHub's clock shows, as far as is known: tokens are made and judged by it.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// An answer of GitHub was dated this much later than [`Timekeeper::now`]; earlier, if negative.
+    fn learn(&self, later: TimeDelta);
+}
 
 /// Tokens are renewed this long before they expire.
 const RENEW_BEFORE: TimeDelta = TimeDelta::minutes(5);
@@ -38,7 +44,7 @@ struct AppInner {
     transport: Transport,
     id: u64,
     key: EncodingKey,
-    now: Now,
+    time: Arc<dyn Timekeeper>,
     installations: Mutex<BTreeMap<u64, Arc<Installation>>>,
     repositories: std::sync::Mutex<HashMap<RepositoryName, u64>>,
     me: Mutex<Option<AppInfo>>,
@@ -99,12 +105,17 @@ struct WithId {
 
 impl App {
     /// The app `id` with its private key in PEM.
-    pub fn new(transport: Transport, id: u64, private_key: &SecretString, now: Now) -> Result<Self, GithubError> {
+    pub fn new(
+        transport: Transport,
+        id: u64,
+        private_key: &SecretString,
+        time: Arc<dyn Timekeeper>,
+    ) -> Result<Self, GithubError> {
         let key = EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes()).map_err(|error| {
             GithubError::Unauthorized { message: format!("the private key is no RSA key in PEM: {error}") }
         })?;
         let (installations, repositories, me) = (Mutex::default(), std::sync::Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(AppInner { transport, id, key, now, installations, repositories, me }) })
+        Ok(Self { inner: Arc::new(AppInner { transport, id, key, time, installations, repositories, me }) })
     }
 
     /// The app's id.
@@ -120,7 +131,7 @@ impl App {
     /// A token that proves to be the app. GitHub allows ten minutes and clocks that differ a little:
     /// <https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app>.
     fn jwt(&self) -> Result<SecretString, GithubError> {
-        let now = (self.inner.now)().timestamp();
+        let now = self.inner.time.now().timestamp();
         let claims = Claims { iat: now - 60, exp: now + 9 * 60, iss: self.inner.id.to_string() };
         jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.inner.key)
             .map(SecretString::from)
@@ -128,8 +139,8 @@ impl App {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, GithubError> {
-        let answer = self.inner.transport.send::<()>(method, path, &self.jwt()?, None).await?;
-        read(&succeed(answer, path, self.inner.now.as_ref())?.body, path)
+        let answer = self.inner.exchange::<()>(method, path, &self.jwt()?, None, None).await?;
+        read(&self.inner.succeed(answer, path)?.body, path)
     }
 
     /// Who the app is; asked once.
@@ -183,7 +194,7 @@ impl App {
             expires_at: DateTime<Utc>,
         }
         let mut token = installation.token.lock().await;
-        if let Some(known) = token.as_ref().filter(|known| known.expires_at - RENEW_BEFORE > (self.inner.now)()) {
+        if let Some(known) = token.as_ref().filter(|known| known.expires_at - RENEW_BEFORE > self.inner.time.now()) {
             return Ok(known.secret.clone());
         }
         let path = format!("/app/installations/{}/access_tokens", installation.id);
@@ -264,7 +275,7 @@ impl Repository {
         if let (StatusCode::NOT_MODIFIED, Some((_, kept))) = (answer.status, etag) {
             return Ok(kept);
         }
-        let answer = succeed(answer, path, self.app.inner.now.as_ref())?;
+        let answer = self.app.inner.succeed(answer, path)?;
         let kept = Kept { next: transport.next_page(&answer.headers), body: answer.body };
         let etag = answer.headers.get(http::header::ETAG).and_then(|etag| etag.to_str().ok());
         if let Some(etag) = etag.filter(|_| kept.body.len() <= LARGEST_KEPT) {
@@ -281,7 +292,7 @@ impl Repository {
         body: &B,
     ) -> Result<T, GithubError> {
         let answer = self.send(method, path, Some(body), None).await?;
-        read(&succeed(answer, path, self.app.inner.now.as_ref())?.body, path)
+        read(&self.app.inner.succeed(answer, path)?.body, path)
     }
 
     /// Changes something whose answer does not matter.
@@ -292,7 +303,7 @@ impl Repository {
         body: Option<&B>,
     ) -> Result<(), GithubError> {
         let answer = self.send(method, path, body, None).await?;
-        succeed(answer, path, self.app.inner.now.as_ref()).map(|_| ())
+        self.app.inner.succeed(answer, path).map(|_| ())
     }
 
     /// Sends a request with the installation's token; once more with a new one if GitHub no longer accepts it.
@@ -303,15 +314,15 @@ impl Repository {
         body: Option<&B>,
         etag: Option<&str>,
     ) -> Result<Answer, GithubError> {
-        let transport = &self.app.inner.transport;
+        let app = &self.app.inner;
         let token = self.app.token(&self.installation).await?;
-        let answer = transport.send_conditional(method.clone(), path, &token, body, etag).await?;
+        let answer = app.exchange(method.clone(), path, &token, body, etag).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         *self.installation.token.lock().await = None;
         let token = self.app.token(&self.installation).await?;
-        transport.send_conditional(method, path, &token, body, etag).await
+        app.exchange(method, path, &token, body, etag).await
     }
 }
 
@@ -328,11 +339,40 @@ impl Answers {
     }
 }
 
-fn succeed(answer: Answer, what: &str, now: &(dyn Fn() -> DateTime<Utc> + Send + Sync)) -> Result<Answer, GithubError> {
-    if answer.status.is_success() {
-        return Ok(answer);
+impl AppInner {
+    /// Sends one request, and learns the time from the answer.
+    async fn exchange<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        token: &SecretString,
+        body: Option<&B>,
+        etag: Option<&str>,
+    ) -> Result<Answer, GithubError> {
+        let before = self.time.now();
+        let answer = self.transport.send(method, path, token, body, etag).await?;
+        if let Some(dated) = dated(&answer.headers) {
+            let after = self.time.now();
+            // Dated some time between the two; dates leave out the fraction of the second.
+            let earlier = dated + TimeDelta::seconds(1) - before;
+            self.time.learn((dated - after).max(TimeDelta::zero()) + earlier.min(TimeDelta::zero()));
+        }
+        Ok(answer)
     }
-    Err(GithubError::from_answer(answer.status, &answer.headers, &answer.body, what, now().timestamp()))
+
+    fn succeed(&self, answer: Answer, what: &str) -> Result<Answer, GithubError> {
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let now = self.time.now().timestamp();
+        Err(GithubError::from_answer(answer.status, &answer.headers, &answer.body, what, now))
+    }
+}
+
+/// The `Date` of an answer: <https://www.rfc-editor.org/rfc/rfc9110#field.date>.
+fn dated(headers: &http::HeaderMap) -> Option<DateTime<Utc>> {
+    let date = headers.get(http::header::DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(date).ok().map(|date| date.with_timezone(&Utc))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, GithubError> {

@@ -18,7 +18,7 @@ mod people;
 mod pulls;
 mod transport;
 
-pub use app::{App, AppInfo, Repository};
+pub use app::{App, AppInfo, Repository, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
 pub use error::GithubError;
 pub use git::CommitInfo;

@@ -78,19 +78,9 @@ impl Transport {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Sends one request to `path` (relative to the API's base, query included).
+    /// Sends one request to `path` (relative to the API's base, query included); with an ETag, GitHub answers 304 if nothing has
+    /// changed.
     pub(super) async fn send<B: Serialize + ?Sized>(
-        &self,
-        method: Method,
-        path: &str,
-        token: &SecretString,
-        body: Option<&B>,
-    ) -> Result<Answer, GithubError> {
-        self.send_conditional(method, path, token, body, None).await
-    }
-
-    /// Sends one request; with an ETag, GitHub answers 304 if nothing has changed.
-    pub(super) async fn send_conditional<B: Serialize + ?Sized>(
         &self,
         method: Method,
         path: &str,

@@ -140,7 +140,17 @@ impl Ctx<'_> {
 
 /// Everything the embedded GitHub serves.
 pub(super) fn router(sandbox: Arc<Sandbox>) -> axum::Router {
-    axum::Router::new().fallback(serve).with_state(sandbox)
+    let dated = axum::middleware::map_response_with_state(sandbox.clone(), date);
+    axum::Router::new().fallback(serve).with_state(sandbox).layer(dated)
+}
+
+/// Dates an answer by the embedded GitHub's own clock, which may have been moved.
+async fn date(Shared(sandbox): Shared<Arc<Sandbox>>, mut response: Response) -> Response {
+    let now = sandbox.clock().now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(now) = HeaderValue::from_str(&now) {
+        response.headers_mut().insert(header::DATE, now);
+    }
+    response
 }
 
 async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) -> Response {

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod github;
 mod life;
 mod outages;

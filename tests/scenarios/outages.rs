@@ -142,7 +142,7 @@ async fn the_process_dies_after_every_single_step_and_everything_happens_once() 
                 }
             }
         }
-        world.clock.advance(TimeDelta::minutes(1));
+        world.advance(TimeDelta::minutes(1));
     }
     assert!(world.is_merged(request).await);
     assert!(world.grant_files().await.is_empty());
@@ -174,7 +174,7 @@ async fn a_database_lost_until_after_the_end_still_takes_access_away() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;
     world.dave().approves(request).await;
-    world.clock.advance(TimeDelta::hours(5));
+    world.advance(TimeDelta::hours(5));
     world.lose_the_database().await;
     world.settle().await;
     assert!(!world.orders.is_member("orders_readonly", "alice"));
@@ -193,7 +193,7 @@ async fn an_edited_comment_does_not_turn_granted_access_into_standing_access() {
         .unwrap()
         .replace(": alice is a member of role orders\\_readonly", ": was there before and is left alone");
     assert_ne!(applied["body"], forged.as_str());
-    world.clock.advance(TimeDelta::minutes(1));
+    world.advance(TimeDelta::minutes(1));
     let path = format!("/repos/acme/access/issues/comments/{}", applied["id"]);
     let (status, _) = world.call("olga", Method::PATCH, &path, serde_json::json!({ "body": forged })).await;
     assert!(status.is_success());

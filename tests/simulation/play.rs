@@ -139,7 +139,7 @@ impl Player {
                 }
                 self.model.ever.get_mut(TEAMS[team]).unwrap().insert(who);
             }
-            Action::Wait { seconds } => self.world.clock.advance(TimeDelta::seconds(seconds.into())),
+            Action::Wait { seconds } => self.world.advance(TimeDelta::seconds(seconds.into())),
             Action::Weather { github, database } => self.sky.set_weather(github, database),
             Action::Luck { crashes, lost } => self.sky.set_luck(crashes, lost),
             Action::LoseDatabase => {
@@ -436,7 +436,7 @@ impl Player {
         self.sky.set_luck(0, 0);
         // Longer than the longest pause between two attempts, and than the time between two looks at everything.
         for _ in 0..8 {
-            self.world.clock.advance(TimeDelta::minutes(1));
+            self.world.advance(TimeDelta::minutes(1));
             let mut steps = 0;
             loop {
                 self.carry_post().await;

@@ -31,7 +31,12 @@ const BASE: &str = "http://github.test";
 /// Acme, its GitHub and its Daypass.
 pub struct World {
     pub sandbox: Arc<Sandbox>,
-    pub clock: Clock,
+    /// GitHub's clock, and the true time. [`World::advance`] moves it.
+    clock: Clock,
+    /// The clocks of the machines Daypass runs, or ran, on.
+    machines: Mutex<Vec<Clock>>,
+    /// How far these are ahead of the true time.
+    machines_ahead: Mutex<TimeDelta>,
     pub orders: Arc<Database>,
     tokens: BTreeMap<String, SecretString>,
     dir: tempfile::TempDir,
@@ -105,11 +110,14 @@ impl World {
             ssh_key::PrivateKey::new(ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]).into(), "laptop").unwrap();
         sandbox.add_key("alice", &key.public_key().to_openssh().unwrap()).unwrap();
         let orders = Arc::new(Database::default());
-        let daypass = start(&sandbox, &clock, &orders, dir.path(), None).await;
+        let machine = Clock::standing(clock.now());
+        let daypass = start(&sandbox, &machine, &orders, dir.path(), None).await;
         let (daypass, webhooks_lost) = (Mutex::new(daypass), Mutex::new(false));
         let world = Self {
             sandbox,
             clock,
+            machines: Mutex::new(vec![machine]),
+            machines_ahead: Mutex::new(TimeDelta::zero()),
             orders,
             tokens,
             dir,
@@ -157,9 +165,37 @@ impl World {
     /// The process is gone, between two steps; another one starts on the same database.
     pub async fn restart(&self) {
         self.engine().store().close().await;
-        let around = self.around_store.lock().unwrap().clone();
-        let started = start(&self.sandbox, &self.clock, &self.orders, self.dir.path(), around).await;
+        let started = self.start().await;
         *self.daypass.lock().unwrap() = started;
+    }
+
+    /// Another process starts beside the one there is, which no webhook reaches from now on.
+    pub async fn start_another(&self) -> Engine {
+        let started = self.start().await;
+        std::mem::replace(&mut *self.daypass.lock().unwrap(), started).engine
+    }
+
+    async fn start(&self) -> Daypass {
+        let around = self.around_store.lock().unwrap().clone();
+        let machine = Clock::standing(self.clock.now() + *self.machines_ahead.lock().unwrap());
+        self.machines.lock().unwrap().push(machine.clone());
+        start(&self.sandbox, &machine, &self.orders, self.dir.path(), around).await
+    }
+
+    /// Time passes, everywhere.
+    pub fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+        for machine in self.machines.lock().unwrap().iter() {
+            machine.advance(by);
+        }
+    }
+
+    /// Somebody sets the clocks of Daypass's machines: so far ahead of the true time.
+    pub fn set_machine_clocks(&self, ahead: TimeDelta) {
+        let before = std::mem::replace(&mut *self.machines_ahead.lock().unwrap(), ahead);
+        for machine in self.machines.lock().unwrap().iter() {
+            machine.set(ahead - before);
+        }
     }
 
     /// From the next start on, the store is what `around` makes of it.
@@ -226,7 +262,7 @@ impl World {
     pub async fn wait(&self, time: TimeDelta) {
         let until = self.clock.now() + time;
         while self.clock.now() < until {
-            self.clock.advance((until - self.clock.now()).min(TimeDelta::minutes(1)));
+            self.advance((until - self.clock.now()).min(TimeDelta::minutes(1)));
             self.settle().await;
         }
     }
@@ -361,8 +397,7 @@ async fn start(
 ) -> Daypass {
     let credentials = sandbox.app();
     let transport = Transport::in_process(sandbox.router(), &format!("{BASE}/api/v3")).unwrap();
-    let time = clock.clone();
-    let app = App::new(transport, credentials.id, &credentials.private_key, Arc::new(move || time.now())).unwrap();
+    let app = App::new(transport, credentials.id, &credentials.private_key, Arc::new(clock.clone())).unwrap();
     let repository: RepositoryName = "acme/access".parse().unwrap();
     let authority = dir.join("ca");
     if !authority.exists() {

@@ -31,7 +31,7 @@ async fn authority(dir: &Path) -> Ssh {
     .await
     .unwrap();
     let transport = Transport::in_process(sandbox.router(), "http://github.test/api/v3").unwrap();
-    let app = App::new(transport, 1, &sandbox.app().private_key, Arc::new(move || clock.now())).unwrap();
+    let app = App::new(transport, 1, &sandbox.app().private_key, Arc::new(clock)).unwrap();
     ssh::generate(&dir.join("authority")).unwrap();
     let accounts = Accounts { app, repository: "acme/access".parse().unwrap() };
     Ssh::open(&dir.join("authority"), dir.join("revoked.krl"), vec!["permit-pty".to_owned()], Vec::new(), accounts)
