@@ -10,6 +10,12 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_waiting ON deliveries (done_at, received_at);
 
+-- Until when something was looked at.
+CREATE TABLE marks (
+    name TEXT   NOT NULL PRIMARY KEY,
+    at   BIGINT NOT NULL
+);
+
 -- Work that is due at some time. One row per thing to look at, however often it was asked for; `revision` counts the asking,
 -- `token` fences: whoever lost the lease cannot finish the work. `lane` 0 is access, which waits for nothing else; `owner` is whose
 -- GitHub it needs, so that one organisation does not hold up the others.

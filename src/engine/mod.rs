@@ -20,6 +20,7 @@ mod provenance;
 mod publish;
 mod pull_request;
 mod reconcile;
+mod redeliver;
 mod repository;
 mod revert;
 mod snapshot;
@@ -132,6 +133,7 @@ impl Engine {
         for repository in &self.inner.options.repositories {
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
         }
+        tx.schedule(&Job::Redeliver, now).await?;
         tx.schedule(&Job::Tidy, now).await?;
         tx.commit().await?;
         self.wake();
@@ -317,6 +319,7 @@ impl Engine {
             Job::Cleanse(repository) => self.cleanse(claim, repository).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
             Job::Target(name) => self.reconcile(claim, name).await,
+            Job::Redeliver => self.redeliver(claim).await,
             Job::Tidy => self.tidy(claim).await,
         }
     }

@@ -138,9 +138,23 @@ impl App {
             .map_err(|error| GithubError::Unauthorized { message: error.to_string() })
     }
 
+    /// Asks as the app itself, and not as one of its installations.
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, GithubError> {
         let answer = self.inner.exchange::<()>(method, path, &self.jwt()?, None, None).await?;
         read(&self.inner.succeed(answer, path)?.body, path)
+    }
+
+    /// Reads one page of a list, and where the next one is.
+    pub(super) async fn ask_page<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), GithubError> {
+        let answer = self.inner.exchange::<()>(Method::GET, path, &self.jwt()?, None, None).await?;
+        let answer = self.inner.succeed(answer, path)?;
+        Ok((read(&answer.body, path)?, self.inner.transport.next_page(&answer.headers)))
+    }
+
+    /// Changes something whose answer does not matter.
+    pub(super) async fn act(&self, method: Method, path: &str) -> Result<(), GithubError> {
+        let answer = self.inner.exchange::<()>(method, path, &self.jwt()?, None, None).await?;
+        self.inner.succeed(answer, path).map(|_| ())
     }
 
     /// Who the app is; asked once.

@@ -11,6 +11,7 @@ pub mod events;
 
 mod app;
 mod checks;
+mod deliveries;
 mod error;
 mod git;
 mod issues;
@@ -20,6 +21,7 @@ mod transport;
 
 pub use app::{App, AppInfo, Repository, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
+pub use deliveries::Attempt;
 pub use error::GithubError;
 pub use git::CommitInfo;
 pub use issues::Comment;

@@ -128,9 +128,13 @@ fn deliveries(ctx: &Ctx<'_>) -> Answer {
     let below =
         ctx.query.get("cursor").and_then(|text| text.trim_start_matches('v').parse::<u64>().ok()).unwrap_or(u64::MAX);
     let size = ctx.query.get("per_page").and_then(|text| text.parse().ok()).unwrap_or(30_usize).clamp(1, 100);
-    let shown: Vec<&DeliveryRecord> =
-        ctx.state.deliveries.iter().rev().filter(|record| record.id < below).take(size).collect();
-    Ok(Reply::Json(200, Value::Array(shown.into_iter().map(|record| item(ctx, record)).collect())))
+    // What is on its way is not listed yet.
+    let listed = ctx.state.deliveries.iter().rev().filter(|record| record.id < below && record.status_code.is_some());
+    let mut shown: Vec<&DeliveryRecord> = listed.take(size + 1).collect();
+    let more = shown.len() > size;
+    shown.truncate(size);
+    let next = shown.last().filter(|_| more).map(|record| format!("v{}", record.id));
+    Ok(Reply::Cursor(shown.into_iter().map(|record| item(ctx, record)).collect(), next))
 }
 
 fn delivery(ctx: &Ctx<'_>, id: &str, full: bool) -> Answer {

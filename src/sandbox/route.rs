@@ -28,6 +28,8 @@ pub(super) enum Reply {
     Json(u16, Value),
     /// A list, of which a page is shown.
     List(Vec<Value>),
+    /// A page of a list that is read by cursors, and the cursor of the next one.
+    Cursor(Vec<Value>, Option<String>),
     /// A list inside an object, with its length.
     Keyed(&'static str, Vec<Value>),
     /// Nothing.
@@ -215,7 +217,8 @@ struct Page {
 impl Page {
     fn of(sandbox: &Sandbox, path: &str, query: &BTreeMap<String, String>) -> Self {
         let number = |name: &str, default: usize| query.get(name).and_then(|text| text.parse().ok()).unwrap_or(default);
-        let rest: Vec<(&String, &String)> = query.iter().filter(|(name, _)| *name != "page").collect();
+        let rest: Vec<(&String, &String)> =
+            query.iter().filter(|(name, _)| !matches!(name.as_str(), "page" | "cursor")).collect();
         let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
         Self {
             base: format!("{}{path}?{rest}", sandbox.api_url()),
@@ -250,6 +253,11 @@ fn respond(answer: Answer, page: &Page, exchange: super::webhooks::Exchange, san
         Ok(Reply::Json(status, value)) => (status, Some(value), None),
         Ok(Reply::List(items)) => {
             let (shown, link) = page.cut(items);
+            (200, Some(Value::Array(shown)), link)
+        }
+        Ok(Reply::Cursor(shown, next)) => {
+            let base = page.base.trim_end_matches('&');
+            let link = next.map(|cursor| format!("<{base}&cursor={cursor}>; rel=\"next\""));
             (200, Some(Value::Array(shown)), link)
         }
         Ok(Reply::Keyed(key, items)) => {

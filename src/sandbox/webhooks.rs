@@ -233,6 +233,13 @@ impl Sandbox {
         self.keep(&state)
     }
 
+    /// Notes what became of a webhook from the queue: the answer's status, 0 if nobody answered.
+    pub fn delivered(&self, delivery: &Delivery, status: u16) {
+        if let Some(record) = self.state().deliveries.iter_mut().find(|record| record.id == delivery.record) {
+            record.status_code = Some(status);
+        }
+    }
+
     /// Delivers webhooks over HTTP, one after the other, until the future is dropped. What fails is logged as failed and, as on
     /// GitHub, not tried again.
     pub async fn deliver(self: Arc<Self>) {
@@ -251,12 +258,9 @@ impl Sandbox {
                     .header("x-github-delivery", &delivery.guid)
                     .header("x-github-event", &delivery.event)
                     .header("x-hub-signature-256", &delivery.signature)
-                    .body(delivery.body);
+                    .body(delivery.body.clone());
                 let code = request.send().await.map(|response| response.status().as_u16()).unwrap_or(0);
-                let mut state = self.state();
-                if let Some(record) = state.deliveries.iter_mut().find(|record| record.id == delivery.record) {
-                    record.status_code = Some(code);
-                }
+                self.delivered(&delivery, code);
             }
             self.outbox.wake.notified().await;
         }

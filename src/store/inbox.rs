@@ -31,6 +31,13 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Whether a delivery arrived, whenever that was.
+    pub async fn knows_delivery(&self, id: &str) -> Result<bool, StoreError> {
+        let known: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM deliveries WHERE id = $1").bind(id).fetch_one(&self.pool).await?;
+        Ok(known > 0)
+    }
+
     /// The oldest deliveries nobody has looked at, `limit` at most.
     pub async fn waiting_deliveries(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         let rows = sqlx::query(

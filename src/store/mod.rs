@@ -143,6 +143,12 @@ impl Store {
         Self { probe: Some(probe), ..self }
     }
 
+    /// The same store, as one that other processes use too.
+    #[cfg(feature = "simulation")]
+    pub fn shared(self) -> Self {
+        Self { single_process: false, ..self }
+    }
+
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx {
@@ -171,6 +177,13 @@ impl Store {
             .await?;
         row.map(|row| Ok(ReadSoFar { head: row.try_get("head")?, first: row.try_get::<i64, _>("first")? != 0 }))
             .transpose()
+    }
+
+    /// Until when something was looked at.
+    pub async fn mark(&self, name: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> =
+            sqlx::query_scalar("SELECT at FROM marks WHERE name = $1").bind(name).fetch_optional(&self.pool).await?;
+        at.map(|at| time("marks", at)).transpose()
     }
 
     /// Every event in order of time, for the record and for tests.
@@ -213,6 +226,16 @@ impl Tx {
         .bind(at.timestamp_millis())
         .execute(&mut *self.tx)
         .await?;
+        Ok(())
+    }
+
+    /// Remembers until when something was looked at.
+    pub async fn set_mark(&mut self, name: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO marks (name, at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at = excluded.at")
+            .bind(name)
+            .bind(at.timestamp_millis())
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
     }
 

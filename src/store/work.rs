@@ -36,6 +36,8 @@ pub enum Job {
     Messages(RepositoryName, u64),
     /// Make a target as it is due to be.
     Target(TargetName),
+    /// See whether webhooks went astray.
+    Redeliver,
     /// Throw away what is no longer needed.
     Tidy,
 }
@@ -63,7 +65,7 @@ impl Job {
             Self::Pull(repository, _) | Self::Messages(repository, _) => repository.owner(),
             Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
             Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
-            Self::Grant(..) | Self::Target(_) | Self::Tidy => "",
+            Self::Grant(..) | Self::Target(_) | Self::Redeliver | Self::Tidy => "",
         }
     }
 }
@@ -85,6 +87,7 @@ impl fmt::Display for Job {
             Self::Cleanse(repository) => write!(f, "cleanse {repository}"),
             Self::Messages(repository, number) => write!(f, "messages {repository} {number}"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Redeliver => f.write_str("redeliver"),
             Self::Tidy => f.write_str("tidy"),
         }
     }
@@ -115,6 +118,7 @@ impl FromStr for Job {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Revert(r, g))
             }
             ["target", name] => name.parse().ok().map(Self::Target),
+            ["redeliver"] => Some(Self::Redeliver),
             ["tidy"] => Some(Self::Tidy),
             _ => None,
         };

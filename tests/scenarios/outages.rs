@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use daypass::sandbox::Disturbance;
 use http::Method;
+use serde_json::Value;
 
 use crate::life::ORDERS;
 use crate::support::world::World;
@@ -212,4 +213,33 @@ async fn access_from_before_is_left_alone_even_if_the_database_is_lost() {
     world.wait(TimeDelta::minutes(121)).await;
     assert!(world.orders.is_member("orders_readonly", "alice"));
     assert!(world.grant_files().await.is_empty());
+}
+
+/// What became of every attempt to deliver a webhook so far, by GitHub's log, newest first.
+async fn attempts(world: &World) -> Vec<(String, u64)> {
+    let log =
+        world.call_with(&world.app_token(), Method::GET, "/app/hook/deliveries?per_page=100", Value::Null).await.1;
+    let read = |one: &Value| (one["guid"].as_str().unwrap().to_owned(), one["status_code"].as_u64().unwrap());
+    log.as_array().unwrap().iter().map(read).collect()
+}
+
+#[tokio::test]
+async fn webhooks_that_went_astray_are_asked_for_again() {
+    let world = World::new().await;
+    world.lose_webhooks(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let lost: Vec<String> =
+        attempts(&world).await.into_iter().filter(|(_, code)| *code == 0).map(|(id, _)| id).collect();
+    assert!(!lost.is_empty());
+    world.lose_webhooks(false);
+    world.wait(TimeDelta::minutes(5)).await;
+    let arrived: Vec<String> =
+        attempts(&world).await.into_iter().filter(|(_, code)| *code == 202).map(|(id, _)| id).collect();
+    assert!(lost.iter().all(|id| arrived.contains(id)), "each of them arrived after all");
+    assert!(!world.comments(request).await.is_empty(), "and was looked at");
+    let before = attempts(&world).await.len();
+    world.wait(TimeDelta::minutes(15)).await;
+    let log = attempts(&world).await;
+    let doubled = lost.iter().filter(|id| log.iter().filter(|(other, code)| other == *id && *code == 202).count() > 1);
+    assert_eq!((doubled.count(), log.len() >= before), (0, true), "and none is asked for twice");
 }

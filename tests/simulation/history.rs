@@ -80,10 +80,21 @@ pub enum Action {
         github: u32,
         database: u32,
     },
-    /// How often the process dies, per thousand points at which it can; and webhooks lost, per hundred.
+    /// How often a process dies or stands still, per thousand points at which it can; and webhooks lost, per hundred.
     Luck {
         crashes: u32,
+        pauses: u32,
         lost: u32,
+    },
+    /// Another process starts beside those there are.
+    Replica,
+    /// Olga pushes another policy.
+    ChangePolicy {
+        to: usize,
+    },
+    /// Somebody sets the clocks of Daypass's machines, ahead of the true time.
+    SetClocks {
+        minutes: i64,
     },
     LoseDatabase,
     /// Olga sets the default branch back by some commits, with force.
@@ -129,13 +140,17 @@ fn action(rng: &mut StdRng) -> Action {
         64..65 => Action::PushRemoval { slug },
         65..67 => Action::Leave { who, team: rng.random_range(0..TEAMS.len()) },
         67..69 => Action::Join { who, team: rng.random_range(0..TEAMS.len()) },
-        69..86 => Action::Wait { seconds: [5, 61, 600, 1_800, 5_400][rng.random_range(0..5)] },
+        69..70 => Action::ChangePolicy { to: rng.random_range(0..3) },
+        70..71 => Action::SetClocks { minutes: [0, 0, -120, -20, 20, 120][rng.random_range(0..6)] },
+        71..72 => Action::Replica,
+        72..86 => Action::Wait { seconds: [5, 61, 600, 1_800, 5_400][rng.random_range(0..5)] },
         86..91 => {
             let rough = |rng: &mut StdRng| [0, 0, 10, 40, 100][rng.random_range(0..5)];
             Action::Weather { github: rough(rng), database: rough(rng) }
         }
         91..98 => {
-            Action::Luck { crashes: [0, 20, 100][rng.random_range(0..3)], lost: [0, 20, 100][rng.random_range(0..3)] }
+            let often = |rng: &mut StdRng| [0, 20, 100][rng.random_range(0..3)];
+            Action::Luck { crashes: often(rng), pauses: often(rng), lost: often(rng) }
         }
         98 => Action::LoseDatabase,
         _ => Action::Rewind { commits: rng.random_range(1..5) },
@@ -175,9 +190,13 @@ impl fmt::Display for Action {
             Self::Weather { github, database } => {
                 write!(f, "{github} of 100 calls of GitHub fail, {database} of the database")
             }
-            Self::Luck { crashes, lost } => {
-                write!(f, "Daypass dies at {crashes} of 1000 points, {lost} of 100 webhooks are lost")
-            }
+            Self::Luck { crashes, pauses, lost } => write!(
+                f,
+                "Daypass dies at {crashes} and stands still at {pauses} of 1000 points, {lost} of 100 webhooks are lost"
+            ),
+            Self::Replica => f.write_str("another process of Daypass starts"),
+            Self::ChangePolicy { to } => write!(f, "olga pushes policy {to}"),
+            Self::SetClocks { minutes } => write!(f, "the clocks of Daypass are set {minutes} minutes ahead"),
             Self::LoseDatabase => f.write_str("the database of Daypass is lost"),
             Self::Rewind { commits } => write!(f, "olga sets main back by {commits} commits"),
         }

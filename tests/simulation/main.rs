@@ -12,6 +12,7 @@ mod support;
 mod history;
 mod model;
 mod play;
+mod processes;
 mod sky;
 
 use std::collections::BTreeMap;

@@ -7,8 +7,36 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::history::{PEOPLE, ROLES};
 
-/// The policy of the simulated organisation. The model below says the same in another language.
-pub fn policy(merge_method: &str) -> String {
+/// The policies of the simulated organisation; the model below says the same in another language. In the second, whoever reads needs
+/// two to say yes; in the third, nobody writes.
+pub fn policy(merge_method: &str, variant: usize) -> String {
+    let whole = whole_policy(merge_method);
+    match variant {
+        1 => whole.replace("approval: one,", "approval: two,"),
+        2 => {
+            let (before, rest) = whole.split_once("  writer:").unwrap();
+            format!("{before}  helper:{}", rest.split_once("  helper:").unwrap().1)
+        }
+        _ => whole,
+    }
+}
+
+/// How many policies there are.
+pub const POLICIES: usize = 3;
+
+/// Whose yes a role takes under a policy; nothing: there is no such role.
+fn stages(role: usize, policy: usize) -> Option<&'static [&'static str]> {
+    match (ROLES[role], policy) {
+        ("reader", 1) => Some(&["data-platform", "security"]),
+        ("reader", _) => Some(&["data-platform"]),
+        ("writer", 2) => None,
+        ("writer", _) => Some(&["data-platform", "security"]),
+        ("helper", _) => Some(&[]),
+        _ => None,
+    }
+}
+
+fn whole_policy(merge_method: &str) -> String {
     let people: String = PEOPLE.iter().map(|login| format!("  {login}: {{ postgres: {login} }}\n")).collect();
     format!(
         "version: 1\nsettings: {{ max_duration: 4h, merge_method: {merge_method}, policy_approval: two }}\npeople:\n{people}\
@@ -66,6 +94,8 @@ pub struct Pull {
     pub open: bool,
     /// The version that was merged, and when.
     pub merged: Option<(usize, DateTime<Utc>)>,
+    /// The policy it was merged into.
+    pub policy: usize,
 }
 
 /// Everything the model knows.
@@ -76,6 +106,15 @@ pub struct Model {
     pub members: BTreeMap<&'static str, BTreeSet<usize>>,
     pub ever: BTreeMap<&'static str, BTreeSet<usize>>,
     pub moved: BTreeSet<(usize, &'static str)>,
+    /// When somebody joined or left.
+    pub moves: Vec<(DateTime<Utc>, usize, &'static str)>,
+    /// The policy now, and since when which was in force.
+    pub policy: usize,
+    pub policies: Vec<(DateTime<Utc>, usize)>,
+    /// Since when the clocks of Daypass were how far ahead.
+    pub clocks: Vec<(DateTime<Utc>, TimeDelta)>,
+    /// When GitHub did not find what was there.
+    pub fog: Vec<DateTime<Utc>>,
     /// When a file was removed on purpose, by a person.
     pub removals: Vec<(usize, DateTime<Utc>)>,
     /// When the default branch was set back.
@@ -131,15 +170,15 @@ impl Model {
                 !review.approves && counts && (strictly || self.never_moved(review.by))
             })
         };
-        let (owners, security) = (says_yes("data-platform"), says_yes("security"));
-        match ROLES[version.role] {
-            "reader" => !owners.is_empty() && !objects("data-platform"),
-            "writer" => {
-                let two = owners.iter().any(|one| security.iter().any(|other| one != other));
-                two && !objects("data-platform") && !objects("security")
+        match stages(version.role, pull.policy) {
+            None => false,
+            Some([]) => true,
+            Some([one]) => !says_yes(one).is_empty() && !objects(one),
+            Some(stages) => {
+                let yes: Vec<_> = stages.iter().map(|team| says_yes(team)).collect();
+                let two = yes[0].iter().any(|one| yes[1].iter().any(|other| one != other));
+                two && !stages.iter().any(|team| objects(team))
             }
-            "helper" => true,
-            _ => false,
         }
     }
 
@@ -167,12 +206,46 @@ impl Model {
         self.pulls.iter().filter(|pull| !over.contains(&pull.number)).any(|pull| {
             let Some((start, end)) = Self::window(pull) else { return false };
             let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
-            PEOPLE[version.subject.unwrap_or(pull.author)] == login
+            let subject = version.subject.unwrap_or(pull.author);
+            PEOPLE[subject] == login
                 && database_roles(version.role).contains(&role)
                 && start <= now
-                && now < end
+                && now < end + self.clocks_behind(now)
                 && self.was_due(pull, false)
+                && (version.start.is_none() || self.could_start(version.role, subject, start, now))
         })
+    }
+
+    /// Whether a planned grant was still allowed at some time since its start.
+    fn could_start(&self, role: usize, subject: usize, start: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let times = self.moves.iter().map(|(at, ..)| *at).chain(self.policies.iter().map(|(at, _)| *at));
+        let times = times.flat_map(|at| [at - TimeDelta::milliseconds(1), at]);
+        times.filter(|at| start < *at && *at <= now).chain([start, now]).any(|at| {
+            let mut policies = self.policies.iter().filter(|(since, _)| *since <= at).map(|(_, policy)| *policy);
+            let policy = policies.next_back().unwrap_or(0);
+            let moved_later = |at: DateTime<Utc>| {
+                let moves = self
+                    .moves
+                    .iter()
+                    .filter(|(time, who, team)| *time > at && *who == subject && *team == "engineering");
+                moves.count() % 2 == 1
+            };
+            let is_member = self.members["engineering"].contains(&subject) != moved_later(at);
+            stages(role, policy).is_some() && is_member
+        })
+    }
+
+    /// How far behind the clocks of Daypass were at worst, lately or before.
+    fn clocks_behind(&self, now: DateTime<Utc>) -> TimeDelta {
+        let before = self.clocks.iter().filter(|(since, _)| *since <= now);
+        before.map(|(_, ahead)| -*ahead).max().unwrap_or(TimeDelta::zero()).max(TimeDelta::zero())
+    }
+
+    /// Whether something kept Daypass from seeing for certain what was true: it rather gives too little.
+    pub fn may_be_refused(&self, pull: &Pull) -> bool {
+        let Some((version, at)) = pull.merged else { return true };
+        let planned = pull.versions[version].start.is_some() && self.policies.len() > 1;
+        planned || self.fog.iter().any(|fog| *fog >= at)
     }
 
     /// The pull request that a file's content came from.
@@ -194,6 +267,7 @@ impl Model {
         let replaced = self.pulls.iter().any(|other| {
             other.number != pull.number && other.slug == pull.slug && other.merged.is_some_and(|(_, time)| time >= at)
         });
-        removed || replaced
+        let ahead = self.clocks.iter().any(|(_, ahead)| *ahead > TimeDelta::zero());
+        removed || replaced || ahead
     }
 }

@@ -12,8 +12,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::history::{Action, Event, PEOPLE, ROLES, SLUGS, TEAMS};
-use crate::model::{Model, Pull, Review, Version, database_roles, policy};
-use crate::sky::Sky;
+use crate::model::{Model, POLICIES, Pull, Review, Version, database_roles, policy};
+use crate::processes::Processes;
+use crate::sky::{FOG, Sky};
 use crate::support::world::World;
 
 /// Bob may read the orders for ever, by somebody else's decision.
@@ -33,19 +34,26 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
     let method = ["merge", "squash", "rebase"][usize::try_from(first % 3).unwrap()];
     let world = World::recorded(record, |files| {
         files.retain(|path, _| !path.starts_with("policies/"));
-        files.insert("policies/all.yaml".to_owned(), policy(method).into_bytes());
+        files.insert("policies/all.yaml".to_owned(), policy(method, 0).into_bytes());
     })
     .await;
     world.orders.add(STANDING.0, STANDING.1);
     world.go_manual();
     let sky = Sky::over(&world);
     let probe = sky.probe();
-    world.put_around_store(Arc::new(move |store| store.probed(probe.clone())));
+    // In half of the histories there is one process at a time, and it knows that.
+    let alone = first.is_multiple_of(2);
+    world.put_around_store(Arc::new(move |store| {
+        let store = store.probed(probe.clone());
+        if alone { store } else { store.shared() }
+    }));
     world.restart().await;
     let mut player = Player {
         world,
         sky,
         model: Model::new(),
+        method,
+        processes: Processes::new(alone),
         post: Vec::new(),
         calls_seen: 0,
         removal_pulls: Vec::new(),
@@ -69,6 +77,10 @@ struct Player {
     world: World,
     sky: Arc<Sky>,
     model: Model,
+    /// How pull requests are merged.
+    method: &'static str,
+    /// The processes of Daypass beside the one webhooks reach.
+    processes: Processes,
     /// Webhooks on their way.
     post: Vec<Delivery>,
     /// How many calls of the database were looked at.
@@ -129,22 +141,35 @@ impl Player {
             Action::Leave { who, team } => {
                 self.world.sandbox.remove_from_team(TEAMS[team], PEOPLE[who]).unwrap();
                 if self.model.members.get_mut(TEAMS[team]).unwrap().remove(&who) {
+                    self.model.moves.push((self.world.now(), who, TEAMS[team]));
                     self.model.moved.insert((who, TEAMS[team]));
                 }
             }
             Action::Join { who, team } => {
                 self.world.sandbox.add_to_team(TEAMS[team], PEOPLE[who]).unwrap();
                 if self.model.members.get_mut(TEAMS[team]).unwrap().insert(who) {
+                    self.model.moves.push((self.world.now(), who, TEAMS[team]));
                     self.model.moved.insert((who, TEAMS[team]));
                 }
                 self.model.ever.get_mut(TEAMS[team]).unwrap().insert(who);
             }
             Action::Wait { seconds } => self.world.advance(TimeDelta::seconds(seconds.into())),
             Action::Weather { github, database } => self.sky.set_weather(github, database),
-            Action::Luck { crashes, lost } => self.sky.set_luck(crashes, lost),
+            Action::Luck { crashes, pauses, lost } => {
+                self.sky.set_luck(crashes, if self.processes.alone { 0 } else { pauses }, lost);
+            }
+            Action::Replica => self.processes.start(&self.world, &self.sky).await,
+            Action::ChangePolicy { to } => self.change_policy(to).await,
+            Action::SetClocks { minutes } => {
+                self.sky.count("clocks set");
+                let ahead = TimeDelta::minutes(minutes);
+                self.world.set_machine_clocks(ahead);
+                self.model.clocks.push((self.world.now(), ahead));
+            }
             Action::LoseDatabase => {
                 self.sky.count("database lost");
                 self.model.databases_lost += 1;
+                self.processes.stop_all().await;
                 self.world.lose_the_database().await;
             }
             Action::Rewind { commits } => self.rewind(commits).await,
@@ -174,6 +199,34 @@ impl Player {
         let now = self.world.now();
         self.model.removals.extend((0..SLUGS.len()).map(|slug| (slug, now)));
         self.model.rewinds.push(now);
+        self.learn_policy().await;
+    }
+
+    /// Olga pushes another policy past the rules.
+    async fn change_policy(&mut self, to: usize) {
+        let path = "/contents/policies/all.yaml";
+        let Some(old) = self.call(5, Method::GET, &format!("{path}?ref=main"), Value::Null).await else { return };
+        // What was merged before was merged into the policy before.
+        self.observe().await;
+        let text = STANDARD.encode(policy(self.method, to));
+        let body = json!({ "message": "Change", "content": text, "branch": "main", "sha": old["sha"] });
+        self.call(5, Method::PUT, path, body).await;
+        self.learn_policy().await;
+    }
+
+    /// Which policy is in force now.
+    async fn learn_policy(&mut self) {
+        let Some(file) = self.call(5, Method::GET, "/contents/policies/all.yaml?ref=main", Value::Null).await else {
+            return;
+        };
+        let encoded: String = file["content"].as_str().unwrap().split_whitespace().collect();
+        let text = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
+        let is = (0..POLICIES).find(|variant| policy(self.method, *variant) == text).unwrap();
+        if is != self.model.policy {
+            self.sky.count("policy changed");
+            self.model.policy = is;
+            self.model.policies.push((self.world.now(), is));
+        }
     }
 
     /// The index of an open request, if there is one.
@@ -227,6 +280,7 @@ impl Player {
             reviews: Vec::new(),
             open: true,
             merged: None,
+            policy: 0,
         });
     }
 
@@ -332,6 +386,7 @@ impl Player {
     async fn carry_post(&mut self) {
         for delivery in self.world.sandbox.take_deliveries() {
             if self.sky.loses_webhook() {
+                self.world.sandbox.delivered(&delivery, 0);
                 continue;
             }
             if self.sky.draw(10) == 0 {
@@ -348,25 +403,15 @@ impl Player {
         }
     }
 
-    /// One step of Daypass; when it dies in it, another process starts. False if nothing was to do.
+    /// One step of some process of Daypass. False if nothing was to do.
     async fn step(&mut self) -> Result<bool, String> {
         self.sky.count("steps");
-        self.sky.daypass_runs(true);
-        let engine = self.world.engine();
-        let done = tokio::select! {
-            biased;
-            () = self.sky.stalled.notified() => None,
-            done = engine.step() => Some(done),
-        };
-        self.sky.daypass_runs(false);
-        match done {
-            Some(done) => done.map_err(|error| format!("the engine cannot go on: {error}")),
-            None => {
-                drop(engine);
-                self.world.restart().await;
-                Ok(true)
-            }
+        let fog = self.sky.count_of(FOG);
+        let worked = self.processes.step(&self.world, &self.sky).await;
+        if self.sky.count_of(FOG) > fog {
+            self.model.fog.push(self.world.now());
         }
+        worked
     }
 
     // ---- the model looks on ----
@@ -385,6 +430,7 @@ impl Player {
             {
                 let version = pull.versions.iter().rposition(|version| seen["head"]["sha"] == version.commit.as_str());
                 pull.merged = version.map(|version| (version, at));
+                pull.policy = self.model.policy;
             }
         }
         let merged = |number: &u64| by_number.get(number).and_then(|pull| merged_at(pull));
@@ -433,7 +479,9 @@ impl Player {
     async fn come_to_rest(&mut self) -> Result<(), String> {
         self.sky.seed(0);
         self.sky.set_weather(0, 0);
-        self.sky.set_luck(0, 0);
+        self.sky.set_luck(0, 0, 0);
+        self.world.set_machine_clocks(TimeDelta::zero());
+        self.processes.resume_all(&self.world, &self.sky).await?;
         // Longer than the longest pause between two attempts, and than the time between two looks at everything.
         for _ in 0..8 {
             self.world.advance(TimeDelta::minutes(1));
@@ -500,7 +548,10 @@ impl Player {
         }
         for pull in &self.model.pulls {
             let Some((_, end)) = Model::window(pull) else { continue };
-            let lasts = now < end && self.model.was_due(pull, true) && !self.model.may_have_ended_early(pull);
+            let lasts = now < end
+                && self.model.was_due(pull, true)
+                && !self.model.may_have_ended_early(pull)
+                && !self.model.may_be_refused(pull);
             if lasts && !live.contains(&pull.number) {
                 return Err(format!(
                     "I4: the grant of #{} lasts until {end}, but its file is gone at {now}",
@@ -529,8 +580,10 @@ impl Player {
             if granted > 1 || ended > 1 {
                 return Err(format!("I3: {grant} was granted {granted} times and ended {ended} times on record"));
             }
-            let surely =
-                self.model.databases_lost == 0 && self.model.was_due(pull, true) && !self.model.may_be_unseen(pull);
+            let surely = self.model.databases_lost == 0
+                && self.model.was_due(pull, true)
+                && !self.model.may_be_unseen(pull)
+                && !self.model.may_be_refused(pull);
             if surely && granted != 1 {
                 return Err(format!("I3: {grant} was due, and is on record as granted {granted} times"));
             }

@@ -16,10 +16,25 @@ use tokio::sync::Notify;
 use crate::support::database::Failure;
 use crate::support::world::World;
 
+/// Calls of targets are rare, and the most delicate: bad luck strikes there so much more often.
+const RARE: u32 = 4;
+
+/// GitHub does not find what is there.
+pub const FOG: &str = "GitHub: 404";
+
 pub struct Sky {
     state: Mutex<State>,
-    /// Told when a call stalls: the process is dead.
+    /// Told when a call stalls: the process is dead, or paused.
     pub stalled: Notify,
+}
+
+/// Why a call stalls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stall {
+    /// The process is dead.
+    Dead,
+    /// The process stands still for a while.
+    Paused,
 }
 
 struct State {
@@ -29,7 +44,10 @@ struct State {
     github: u32,
     database: u32,
     crashes: u32,
+    pauses: u32,
     lost: u32,
+    /// Why the last call that stalled does.
+    stall: Stall,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -42,7 +60,9 @@ impl Sky {
             github: 0,
             database: 0,
             crashes: 0,
+            pauses: 0,
             lost: 0,
+            stall: Stall::Dead,
             counts: BTreeMap::new(),
         };
         let sky = Arc::new(Self { state: Mutex::new(state), stalled: Notify::new() });
@@ -56,7 +76,7 @@ impl Sky {
     /// What dies around commits.
     pub fn probe(self: &Arc<Self>) -> Probe {
         let sky = self.clone();
-        Probe(Arc::new(move || match sky.dies("crash at a commit") {
+        Probe(Arc::new(move || match sky.dies("crash at a commit", 1) {
             true => futures::future::pending().boxed(),
             false => futures::future::ready(()).boxed(),
         }))
@@ -67,9 +87,14 @@ impl Sky {
         (state.github, state.database) = (github, database);
     }
 
-    pub fn set_luck(&self, crashes: u32, lost: u32) {
+    pub fn set_luck(&self, crashes: u32, pauses: u32, lost: u32) {
         let mut state = self.state.lock().unwrap();
-        (state.crashes, state.lost) = (crashes, lost);
+        (state.crashes, state.pauses, state.lost) = (crashes, pauses, lost);
+    }
+
+    /// Why the last call that stalled does.
+    pub fn stall(&self) -> Stall {
+        self.state.lock().unwrap().stall
     }
 
     /// From here on the luck of another event counts.
@@ -100,34 +125,55 @@ impl Sky {
         self.state.lock().unwrap().count(what);
     }
 
+    /// How often that was injected.
+    pub fn count_of(&self, what: &str) -> u64 {
+        self.state.lock().unwrap().counts.get(what).copied().unwrap_or(0)
+    }
+
     /// What was injected, by kind.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state.lock().unwrap().counts.clone()
     }
 
-    fn dies(&self, what: &'static str) -> bool {
+    fn dies(&self, what: &'static str, often: u32) -> bool {
         let mut state = self.state.lock().unwrap();
-        let dies = state.daypass_runs && state.rng.random_range(0..1_000) < state.crashes;
+        let dies = state.daypass_runs && state.rng.random_range(0..1_000) < state.crashes * often;
         if dies {
             state.count(what);
+            state.stall = Stall::Dead;
             self.stalled.notify_one();
         }
         dies
+    }
+
+    /// Whether the process stands still at a call.
+    fn pauses(&self, what: &'static str, often: u32) -> bool {
+        let mut state = self.state.lock().unwrap();
+        let pauses = state.daypass_runs && state.pauses > 0 && state.rng.random_range(0..1_000) < state.pauses * often;
+        if pauses {
+            state.count(what);
+            state.stall = Stall::Paused;
+            self.stalled.notify_one();
+        }
+        pauses
     }
 
     fn github(&self, method: &Method) -> Option<Disturbance> {
         if !self.state.lock().unwrap().daypass_runs {
             return None;
         }
-        if self.dies("crash at a call of GitHub") {
+        if self.dies("crash at a call of GitHub", 1) || self.pauses("pause at a call of GitHub", 1) {
             return Some(Disturbance::Stall { done: self.draw(2) == 0 });
         }
         let mut state = self.state.lock().unwrap();
         if state.rng.random_range(0..100) >= state.github {
             return None;
         }
-        let (what, disturbance) = match state.rng.random_range(0..6) {
-            0 | 1 => ("GitHub: 502", Disturbance::Refuse(502)),
+        let (what, disturbance) = match state.rng.random_range(0..7) {
+            0 => ("GitHub: 502", Disturbance::Refuse(502)),
+            1 => ("GitHub: timed out", Disturbance::Refuse(504)),
+            4 if *method == Method::GET => (FOG, Disturbance::Refuse(404)),
+            5 if *method != Method::GET => ("GitHub: done, but timed out", Disturbance::Pretend(504)),
             2 => ("GitHub: 500", Disturbance::Refuse(500)),
             3 => ("GitHub: secondary limit", Disturbance::RateLimit(60)),
             _ if *method == Method::GET => ("GitHub: 503", Disturbance::Refuse(503)),
@@ -138,7 +184,7 @@ impl Sky {
     }
 
     fn database(&self) -> Option<Failure> {
-        if self.dies("crash at a call of the database") {
+        if self.dies("crash at a call of the database", RARE) || self.pauses("pause at a call of the database", RARE) {
             return Some(Failure::Stall { done: self.draw(2) == 0 });
         }
         let mut state = self.state.lock().unwrap();

@@ -66,7 +66,7 @@ impl Database {
         self.resumed.notify_waiters();
     }
 
-    /// Every `grant` and `revoke` it carried out.
+    /// Every `grant` and `revoke` it carried out; `late` are those that had been on their way while whoever sent them was paused.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
@@ -75,7 +75,7 @@ impl Database {
     async fn answer<T>(
         &self,
         entitlement: &Entitlement,
-        effect: impl FnOnce(String, String) -> T,
+        effect: impl FnOnce(String, String, &'static str) -> T,
     ) -> Result<T, TargetError> {
         if *self.down.lock().unwrap() {
             return Err(TargetError::Temporary("it cannot be reached: connection refused".to_owned()));
@@ -84,12 +84,16 @@ impl Database {
             return Err(TargetError::Permanent("not a role".to_owned()));
         };
         let failure = self.failures.lock().unwrap().clone().and_then(|failures| failures());
+        let mut when = "";
         match failure {
             Some(Failure::Refuse(error)) => return Err(error),
-            Some(Failure::Stall { done: false }) => self.resumed.notified().await,
+            Some(Failure::Stall { done: false }) => {
+                self.resumed.notified().await;
+                when = "late ";
+            }
             _ => {}
         }
-        let done = effect(role.clone(), login.clone());
+        let done = effect(role.clone(), login.clone(), when);
         match failure {
             Some(Failure::Pretend(error)) => return Err(error),
             Some(Failure::Stall { done: true }) => self.resumed.notified().await,
@@ -110,7 +114,7 @@ impl Target for Database {
     }
 
     async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
-        let look = |role: String, login: String| match self.is_member(&role, &login) {
+        let look = |role: String, login: String, _| match self.is_member(&role, &login) {
             true => Observed::Present,
             false => Observed::Absent,
         };
@@ -118,8 +122,8 @@ impl Target for Database {
     }
 
     async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
-        let grant = |role: String, login: String| {
-            self.calls.lock().unwrap().push(format!("grant {role} to {login}"));
+        let grant = |role: String, login: String, when: &str| {
+            self.calls.lock().unwrap().push(format!("{when}grant {role} to {login}"));
             self.add(&role, &login);
             Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() }
         };
@@ -132,8 +136,8 @@ impl Target for Database {
         _receipt: Option<&Receipt>,
         _now: DateTime<Utc>,
     ) -> Result<Receipt, TargetError> {
-        let revoke = |role: String, login: String| {
-            self.calls.lock().unwrap().push(format!("revoke {role} from {login}"));
+        let revoke = |role: String, login: String, when: &str| {
+            self.calls.lock().unwrap().push(format!("{when}revoke {role} from {login}"));
             self.members.lock().unwrap().remove(&(role.clone(), login.clone()));
             Receipt { summary: format!("{login} is no longer a member of role {role}"), ..Receipt::default() }
         };
