@@ -21,8 +21,8 @@ pub(super) struct Reading {
 pub(super) struct Trust {
     /// A reading that is believed: since then at least as much time has passed as was counted.
     base: Reading,
-    /// How much later it is by GitHub's clock than by ours; zero if they agree, by and large.
-    difference: TimeDelta,
+    /// GitHub's clock, as it was at some count of what has passed, if it does not agree with ours.
+    githubs: Option<(DateTime<Utc>, TimeDelta)>,
     /// GitHub's clock against the one shown, as the last answer had it, if that is news. One answer may be dated wrongly on its way;
     /// two that say the same are believed.
     suspicion: Option<TimeDelta>,
@@ -30,7 +30,7 @@ pub(super) struct Trust {
 
 impl Trust {
     pub fn new(base: Reading) -> Self {
-        Self { base, difference: TimeDelta::zero(), suspicion: None }
+        Self { base, githubs: None, suspicion: None }
     }
 
     /// The time by our clock and by GitHub's. Ours never goes back, whatever is shown.
@@ -38,7 +38,8 @@ impl Trust {
         let counted = self.base.shown.checked_add_signed(reading.passed - self.base.passed).unwrap_or(reading.shown);
         // The count is a little off, too.
         let ours = if counted - reading.shown > TOLERANCE { counted } else { reading.shown };
-        (ours, ours.checked_add_signed(self.difference).unwrap_or(ours))
+        let githubs = self.githubs.and_then(|(time, passed)| time.checked_add_signed(reading.passed - passed));
+        (ours, githubs.unwrap_or(ours))
     }
 
     /// GitHub's clock, as far as it is known, against the one shown.
@@ -54,7 +55,7 @@ impl Trust {
         let against_shown = githubs - reading.shown;
         let shown_is_right = against_shown.abs() <= TOLERANCE;
         let is_news = match shown_is_right {
-            true => ours - reading.shown > TOLERANCE || !self.difference.is_zero(),
+            true => ours - reading.shown > TOLERANCE || self.githubs.is_some(),
             false => later.abs() > TOLERANCE,
         };
         if !is_news {
@@ -67,9 +68,9 @@ impl Trust {
         }
         self.suspicion = None;
         if shown_is_right {
-            (self.base, self.difference) = (reading, TimeDelta::zero());
+            (self.base, self.githubs) = (reading, None);
         } else {
-            self.difference = githubs - ours;
+            self.githubs = Some((githubs, reading.passed));
         }
         true
     }
@@ -110,8 +111,9 @@ mod tests {
         assert_eq!(both(&trust, 0, -60), (-60, -60));
         hears(&mut trust, 5, -60);
         assert_eq!(both(&trust, 10, -60), (-50, 10));
+        assert_eq!(both(&trust, 12, 0), (12, 12), "set right, nothing jumps");
         hears(&mut trust, 15, 0);
-        assert_eq!(both(&trust, 20, 0), (20, 20), "set right, it is believed again");
+        assert_eq!(both(&trust, 20, 0), (20, 20), "and it is believed again");
     }
 
     #[test]
