@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError, Tx, read_json, write_json};
+use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::plan::Applied;
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::TargetName;
@@ -21,6 +21,11 @@ pub struct Held {
     pub receipt: Option<Receipt>,
     /// What it said the last time something failed.
     pub last_error: Option<String>,
+}
+
+/// Entitlements may carry keys of people, which are long.
+fn key(entitlement: &Entitlement) -> String {
+    digest(&[&write_json(entitlement)])
 }
 
 fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
@@ -40,14 +45,14 @@ impl Store {
     /// Everything applied on a target.
     pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1",
+            "SELECT entitlement, progress, standing, holders, receipt, last_error FROM entitlements WHERE target = $1",
         )
         .bind(target.as_str())
         .fetch_all(&self.pool)
         .await?;
         let mut held = BTreeMap::new();
         for row in &rows {
-            held.insert(read_json("entitlements", &row.try_get::<String, _>("key")?)?, held_row(row)?);
+            held.insert(read_json("entitlements", &row.try_get::<String, _>("entitlement")?)?, held_row(row)?);
         }
         Ok(held)
     }
@@ -56,7 +61,7 @@ impl Store {
     pub async fn held_one(&self, entitlement: &Entitlement) -> Result<Option<Held>, StoreError> {
         let row =
             sqlx::query("SELECT progress, standing, holders, receipt, last_error FROM entitlements WHERE key = $1")
-                .bind(write_json(entitlement))
+                .bind(key(entitlement))
                 .fetch_optional(&self.pool)
                 .await?;
         row.as_ref().map(held_row).transpose()
@@ -86,19 +91,20 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at, entitlement) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT (key) DO UPDATE SET progress = excluded.progress, standing = excluded.standing, \
              holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
              last_error = NULL, changed_at = excluded.changed_at",
         )
-        .bind(write_json(entitlement))
+        .bind(key(entitlement))
         .bind(entitlement.target.as_str())
         .bind(write_json(&applied.progress))
         .bind(i64::from(applied.standing))
         .bind(write_json(&applied.holders))
         .bind(receipt.map(write_json))
         .bind(now.timestamp_millis())
+        .bind(write_json(entitlement))
         .execute(&mut *self.tx)
         .await?;
         Ok(())
@@ -107,8 +113,8 @@ impl Tx {
     /// Notes why the last attempt failed.
     pub async fn set_held_error(&mut self, entitlement: &Entitlement, error: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE entitlements SET last_error = $2 WHERE key = $1")
-            .bind(write_json(entitlement))
-            .bind(error)
+            .bind(key(entitlement))
+            .bind(clean(error))
             .execute(&mut *self.tx)
             .await?;
         Ok(())
@@ -116,10 +122,7 @@ impl Tx {
 
     /// Forgets an entitlement: the target confirmed that it is gone, or it was never ours.
     pub async fn forget_held(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM entitlements WHERE key = $1")
-            .bind(write_json(entitlement))
-            .execute(&mut *self.tx)
-            .await?;
+        sqlx::query("DELETE FROM entitlements WHERE key = $1").bind(key(entitlement)).execute(&mut *self.tx).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError, Tx, read_json, write_json};
+use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::grant::{Grant, GrantId, State};
 use crate::policy::name::{BlobId, RepositoryName, Slug};
 
@@ -33,6 +33,12 @@ pub struct Refusal {
     pub revert_pull: Option<u64>,
     /// The issue that reports it, once it is open.
     pub issue: Option<u64>,
+}
+
+impl Refusal {
+    fn key(&self, repository: &RepositoryName) -> String {
+        digest(&[repository.as_str(), &self.path, &self.blob])
+    }
 }
 
 const COLUMNS: &str = "SELECT repository, body, revert_pull FROM grants";
@@ -180,8 +186,8 @@ impl Tx {
     /// Writes a refused file, new or changed.
     pub async fn put_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, path, blob) DO UPDATE SET \
+            "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (key) DO UPDATE SET \
              commit_id = excluded.commit_id, reason = excluded.reason, \
              revert_pull = COALESCE(excluded.revert_pull, refusals.revert_pull), issue = COALESCE(excluded.issue, refusals.issue)",
         )
@@ -189,9 +195,10 @@ impl Tx {
         .bind(&refusal.path)
         .bind(&refusal.blob)
         .bind(&refusal.commit)
-        .bind(&refusal.reason)
+        .bind(clean(&refusal.reason))
         .bind(refusal.revert_pull.map(u64::cast_signed))
         .bind(refusal.issue.map(u64::cast_signed))
+        .bind(refusal.key(repository))
         .execute(&mut *self.tx)
         .await?;
         Ok(())
@@ -199,12 +206,7 @@ impl Tx {
 
     /// Forgets a refused file, because it is gone.
     pub async fn forget_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM refusals WHERE repository = $1 AND path = $2 AND blob = $3")
-            .bind(repository.as_str())
-            .bind(&refusal.path)
-            .bind(&refusal.blob)
-            .execute(&mut *self.tx)
-            .await?;
+        sqlx::query("DELETE FROM refusals WHERE key = $1").bind(refusal.key(repository)).execute(&mut *self.tx).await?;
         Ok(())
     }
 }

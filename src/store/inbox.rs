@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx};
+use super::{Store, StoreError, Tx, clean};
 
 /// A delivery that waits to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Store {
         )
         .bind(&delivery.id)
         .bind(&delivery.event)
-        .bind(&delivery.body)
+        .bind(clean(&delivery.body))
         .bind(now.timestamp_millis())
         .execute(&self.pool)
         .await?;
@@ -48,14 +48,15 @@ impl Store {
 }
 
 impl Tx {
-    /// Marks a delivery as looked at. Its payload is no longer needed; the id stays, to recognise a redelivery.
-    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1")
+    /// Marks a delivery as looked at; false if somebody else did. Its payload is no longer needed; the id stays, to recognise a
+    /// redelivery.
+    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1 AND done_at IS NULL")
             .bind(delivery)
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Forgets deliveries that were done before `before`.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx};
+use super::{Store, StoreError, Tx, clean, key};
 use crate::policy::name::RepositoryName;
 
 /// A comment to be posted.
@@ -40,14 +40,15 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO messages (id, repository, pull_request, written_at, body) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO messages (key, repository, pull_request, written_at, body, id) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (key) DO NOTHING",
         )
-        .bind(&message.id)
+        .bind(key(&message.id))
         .bind(repository.as_str())
         .bind(pull.cast_signed())
         .bind(now.timestamp_millis())
-        .bind(&message.body)
+        .bind(clean(&message.body))
+        .bind(clean(&message.id))
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() > 0)
@@ -55,8 +56,8 @@ impl Tx {
 
     /// Marks a message as posted.
     pub async fn said(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE messages SET posted_at = $2 WHERE id = $1")
-            .bind(id)
+        sqlx::query("UPDATE messages SET posted_at = $2 WHERE key = $1")
+            .bind(key(id))
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
             .await?;

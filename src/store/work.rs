@@ -9,7 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx, time};
+use super::{Store, StoreError, Tx, clean, time};
 use crate::access::grant::GrantId;
 use crate::policy::name::{RepositoryName, TargetName};
 
@@ -260,7 +260,7 @@ impl Tx {
         .bind(&job)
         .bind(&claim.token)
         .bind(again.timestamp_millis())
-        .bind(error)
+        .bind(clean(error))
         .execute(&mut *self.tx)
         .await?;
         if done.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
