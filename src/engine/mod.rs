@@ -47,6 +47,8 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 const RENEWAL: std::time::Duration = std::time::Duration::from_secs(10);
 /// How many deliveries are looked at in one step.
 const DELIVERIES_PER_STEP: u32 = 100;
+/// How long the engine rests when its database does not work.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest pause between two attempts at the same job. Short, because a revocation may be waiting.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
@@ -165,7 +167,7 @@ impl Engine {
                 Ok(false) => None,
                 Err(error) => {
                     tracing::error!(%error, "the engine cannot work; it tries again in a second");
-                    Some(std::time::Duration::from_secs(1))
+                    Some(PAUSE)
                 }
             };
             tokio::select! {
@@ -180,7 +182,7 @@ impl Engine {
         if let Some(pause) = pause {
             return tokio::time::sleep(pause).await;
         }
-        let due = self.inner.store.next_due().await.ok().flatten();
+        let Ok(due) = self.inner.store.next_due().await else { return tokio::time::sleep(PAUSE).await };
         let at = due.unwrap_or_else(|| self.inner.clock.now() + TimeDelta::minutes(1));
         tokio::select! {
             () = self.inner.wake.notified() => {}
@@ -197,10 +199,11 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         for delivery in &deliveries {
-            for job in self.jobs_for(delivery) {
+            // Another process may have read the same ones.
+            let jobs = if tx.done_with(&delivery.id, now).await? { self.jobs_for(delivery) } else { Vec::new() };
+            for job in jobs {
                 tx.schedule(&job, now).await?;
             }
-            tx.done_with(&delivery.id, now).await?;
         }
         tx.commit().await?;
         Ok(true)
