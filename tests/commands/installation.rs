@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::daypass;
@@ -130,6 +131,26 @@ impl Installation {
 
     pub async fn get(&self, path: &str) -> Value {
         self.call("olga", reqwest::Method::GET, path, Value::Null).await
+    }
+
+    /// The commit a pull request asks to merge.
+    pub async fn head(&self, number: u64) -> String {
+        self.get(&format!("/pulls/{number}")).await["head"]["sha"].as_str().unwrap().to_owned()
+    }
+
+    /// What `/readyz` answers.
+    pub async fn ready(&self) -> (StatusCode, String) {
+        let answer = self.client.get(format!("http://127.0.0.1:{}/readyz", self.port)).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Sends a webhook; what it is answered.
+    pub async fn post_webhook(&self, headers: &[(&'static str, &str)], body: &'static str) -> StatusCode {
+        let mut request = self.client.post(format!("http://127.0.0.1:{}/webhooks/github", self.port)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status()
     }
 
     /// Alice asks with this text; the number of her pull request.

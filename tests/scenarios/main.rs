@@ -12,3 +12,4 @@ mod outages;
 mod provenance;
 mod refused;
 mod reviews;
+mod storage;

@@ -255,7 +255,7 @@ async fn a_payload_above_githubs_own_limit_is_not_taken() {
 async fn what_was_approved_under_one_policy_is_not_merged_into_another() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;
-    world.go_manual();
+    world.go_manual(true);
     world.dave().approves(request).await;
     for delivery in world.sandbox.take_deliveries() {
         world.deliver(&delivery).await;
