@@ -1,14 +1,10 @@
 //! Whether the database works: it opens whole, it takes writes, and it answers in time.
 
-use std::time::Duration;
-
 use sqlx::AnyConnection;
 use sqlx::{Executor, Row};
 
+use super::patience::{self, InTime};
 use super::{Store, StoreError};
-
-/// How long an answer about health may take: shorter than anybody waits who asks.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What every session is told first. Nobody may hold locks for as long as a lease lasts (30 seconds): a process that is stopped
 /// in the middle of a transaction loses it, and whoever waits for its locks waits a little longer than that.
@@ -46,7 +42,7 @@ impl Store {
         let write = sqlx::query(
             "INSERT INTO health (id, writes) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET writes = health.writes + 1",
         );
-        tokio::time::timeout(PATIENCE, write.execute(&self.pool)).await.map_err(|_| StoreError::Silent(PATIENCE))??;
+        write.execute(&self.pool).within(patience::HEALTH).await?;
         Ok(())
     }
 }

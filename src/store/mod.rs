@@ -13,11 +13,11 @@ mod grants;
 mod health;
 mod inbox;
 mod messages;
+mod patience;
 mod pulls;
 mod work;
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -30,11 +30,10 @@ pub use error::{Reason, StoreError};
 pub use grants::{GrantRow, Refusal};
 pub use inbox::Delivery;
 pub use messages::Message;
+use patience::InTime;
 pub use pulls::Published;
 pub use work::{Claim, Job, JobError, Waiting};
 
-/// How long a caller waits for a connection: shorter than GitHub waits for the answer to a webhook.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.
 const LONGEST_KEY: usize = 1_000;
 /// The lock of PostgreSQL that every transaction takes: they happen one after the other, as they do on SQLite. So none can meet
@@ -93,7 +92,7 @@ impl Store {
             .map_err(|error| StoreError::Address(error.to_string()))?
             .disable_statement_logging();
         // Not in the pool itself: that would try again for a while, and then say only that it did.
-        let first = AnyPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let first = AnyPoolOptions::new().max_connections(1).acquire_timeout(patience::CONNECTION);
         let mut first = first.connect_with(options.clone()).await?.acquire().await?.detach();
         health::settle_in(&mut first, sqlite).await?;
         if sqlite {
@@ -119,9 +118,9 @@ impl Store {
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.pool.begin().in_time().await?;
         if !self.single_process {
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ONE_WRITER).execute(&mut *tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ONE_WRITER).execute(&mut *tx).in_time().await?;
         }
         Ok(Tx {
             tx,
@@ -160,7 +159,7 @@ impl Tx {
         if let Some(probe) = &self.probe {
             (probe.0)().await;
         }
-        self.tx.commit().await?;
+        self.tx.commit().in_time().await?;
         #[cfg(feature = "simulation")]
         if let Some(probe) = &self.probe {
             (probe.0)().await;
@@ -212,11 +211,12 @@ fn pool(options: AnyConnectOptions, sqlite: bool) -> AnyPool {
     AnyPoolOptions::new()
         // SQLite has one writer; a second connection would only wait for the first.
         .max_connections(if sqlite { 1 } else { 8 })
-        .acquire_timeout(PATIENCE)
+        .acquire_timeout(patience::CONNECTION)
         .after_connect(move |connection, _| Box::pin(health::settle_in(connection, sqlite)))
         // SQLite ends a transaction by itself when its disk is full or fails, and the driver does not notice: what is written
         // afterwards would be part of a transaction nobody commits. Such a connection is thrown away.
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .after_release(|connection, _| Box::pin(patience::is_alive(connection)))
         .connect_lazy_with(options)
 }
 
