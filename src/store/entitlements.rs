@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::plan::Applied;
 use crate::policy::entitlement::Entitlement;
@@ -49,6 +50,7 @@ impl Store {
         )
         .bind(target.as_str())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         let mut held = BTreeMap::new();
         for row in &rows {
@@ -63,6 +65,7 @@ impl Store {
             sqlx::query("SELECT progress, standing, holders, receipt, last_error FROM entitlements WHERE key = $1")
                 .bind(key(entitlement))
                 .fetch_optional(&self.pool)
+                .in_time()
                 .await?;
         row.as_ref().map(held_row).transpose()
     }
@@ -71,6 +74,7 @@ impl Store {
     pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target")
             .fetch_all(&self.pool)
+            .in_time()
             .await?;
         names
             .iter()
@@ -106,6 +110,7 @@ impl Tx {
         .bind(now.timestamp_millis())
         .bind(write_json(entitlement))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -116,13 +121,18 @@ impl Tx {
             .bind(key(entitlement))
             .bind(clean(error))
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }
 
     /// Forgets an entitlement: the target confirmed that it is gone, or it was never ours.
     pub async fn forget_held(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM entitlements WHERE key = $1").bind(key(entitlement)).execute(&mut *self.tx).await?;
+        sqlx::query("DELETE FROM entitlements WHERE key = $1")
+            .bind(key(entitlement))
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::grant::{Grant, GrantId, State};
 use crate::policy::name::{BlobId, RepositoryName, Slug};
@@ -63,6 +64,7 @@ impl Store {
             .bind(repository.as_str())
             .bind(id.to_string())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         row.as_ref().map(grant_row).transpose()
     }
@@ -74,6 +76,7 @@ impl Store {
             .bind(repository.as_str())
             .bind(slug.as_str())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         row.as_ref().map(grant_row).transpose()
     }
@@ -93,6 +96,7 @@ impl Store {
             .bind(slug.as_str())
             .bind(blob.as_str())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         let row = row.as_ref().map(grant_row).transpose()?;
         Ok(row.filter(|row| matches!(row.grant.state, State::Ended { .. })).map(|row| row.grant.id))
@@ -101,14 +105,15 @@ impl Store {
     /// Every grant that is not over: scheduled and active ones of all repositories.
     pub async fn live_grants(&self) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE state <> 'ended' ORDER BY ends_at, repository, id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(grant_row).collect()
     }
 
     /// Every grant of a repository, those that are over included, oldest end first.
     pub async fn grants_of(&self, repository: &RepositoryName) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE repository = $1 ORDER BY ends_at, id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(grant_row).collect()
     }
 
@@ -119,6 +124,7 @@ impl Store {
         )
         .bind(repository.as_str())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter()
             .map(|row| {
@@ -163,6 +169,7 @@ impl Tx {
         .bind(row.revert_pull.map(u64::cast_signed))
         .bind(write_json(grant))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -179,6 +186,7 @@ impl Tx {
             .bind(id.to_string())
             .bind(pull.map(u64::cast_signed))
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }
@@ -200,13 +208,18 @@ impl Tx {
         .bind(refusal.issue.map(u64::cast_signed))
         .bind(refusal.key(repository))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
 
     /// Forgets a refused file, because it is gone.
     pub async fn forget_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM refusals WHERE key = $1").bind(refusal.key(repository)).execute(&mut *self.tx).await?;
+        sqlx::query("DELETE FROM refusals WHERE key = $1")
+            .bind(refusal.key(repository))
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
         Ok(())
     }
 }

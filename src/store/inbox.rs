@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean};
 
 /// A delivery that waits to be looked at.
@@ -27,6 +28,7 @@ impl Store {
         .bind(clean(&delivery.body))
         .bind(now.timestamp_millis())
         .execute(&self.pool)
+        .in_time()
         .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -38,6 +40,7 @@ impl Store {
         )
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter()
             .map(|row| {
@@ -55,6 +58,7 @@ impl Tx {
             .bind(delivery)
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -64,6 +68,7 @@ impl Tx {
         let done = sqlx::query("DELETE FROM deliveries WHERE done_at < $1")
             .bind(before.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(done.rows_affected())
     }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean, key};
 use crate::policy::name::RepositoryName;
 
@@ -25,6 +26,7 @@ impl Store {
         .bind(repository.as_str())
         .bind(pull.cast_signed())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter().map(|row| Ok(Message { id: row.try_get("id")?, body: row.try_get("body")? })).collect()
     }
@@ -50,6 +52,7 @@ impl Tx {
         .bind(clean(&message.body))
         .bind(clean(&message.id))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -60,6 +63,7 @@ impl Tx {
             .bind(key(id))
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }

@@ -139,6 +139,7 @@ impl Store {
         let row = sqlx::query("SELECT head, first FROM repositories WHERE name = $1")
             .bind(repository)
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         row.map(|row| Ok(ReadSoFar { head: row.try_get("head")?, first: row.try_get::<i64, _>("first")? != 0 }))
             .transpose()
@@ -147,7 +148,7 @@ impl Store {
     /// Every event in order of time, for the record and for tests.
     pub async fn events(&self) -> Result<Vec<crate::ledger::Event>, StoreError> {
         let bodies: Vec<String> =
-            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).await?;
+            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).in_time().await?;
         bodies.iter().map(|body| read_json("events", body)).collect()
     }
 }
@@ -183,6 +184,7 @@ impl Tx {
         .bind(i64::from(so_far.first))
         .bind(at.timestamp_millis())
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -198,6 +200,7 @@ impl Tx {
         .bind(event.kind.as_str())
         .bind(write_json(event))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if mutants::is(Mutant::DoubleEvents) && !event.id.ends_with("again") {
             let again = crate::ledger::Event { id: format!("{} again", event.id), ..event.clone() };
@@ -215,7 +218,10 @@ fn pool(options: AnyConnectOptions, sqlite: bool) -> AnyPool {
         .after_connect(move |connection, _| Box::pin(health::settle_in(connection, sqlite)))
         // SQLite ends a transaction by itself when its disk is full or fails, and the driver does not notice: what is written
         // afterwards would be part of a transaction nobody commits. Such a connection is thrown away.
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(patience::is_alive(connection).await? && !connection.is_in_transaction()) })
+        })
         .after_release(|connection, _| Box::pin(patience::is_alive(connection)))
         .connect_lazy_with(options)
 }

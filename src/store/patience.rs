@@ -13,6 +13,8 @@ use super::StoreError;
 pub(super) const CONNECTION: Duration = Duration::from_secs(8);
 /// How long an answer about health may take: shorter than anybody waits who asks.
 pub(super) const HEALTH: Duration = Duration::from_secs(5);
+/// How long a connection may take to show that it works.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How long anything may take, the wait for a connection included: longer than the server itself gives a statement, and shorter
 /// than a lease.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -33,9 +35,9 @@ pub(super) trait InTime<'a, T: Send + 'a>: Future<Output = Result<T, sqlx::Error
 
 impl<'a, T: Send + 'a, F: Future<Output = Result<T, sqlx::Error>> + Send + 'a> InTime<'a, T> for F {}
 
-/// Whether a connection that is no longer needed is worth keeping: the pool itself would wait for ever to know.
+/// Whether a connection works; an error if it says nothing. The pool itself would wait for ever to know.
 pub(super) async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    match tokio::time::timeout(HEALTH, connection.ping()).await {
+    match tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await {
         Ok(answer) => answer.map(|()| true),
         Err(_) => Err(sqlx::Error::PoolTimedOut),
     }

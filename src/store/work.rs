@@ -9,6 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean, time};
 use crate::access::grant::GrantId;
 use crate::policy::name::{RepositoryName, TargetName};
@@ -121,6 +122,7 @@ impl Store {
             )
             .bind(millis)
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
             let Some(row) = row else { return Ok(None) };
             let (text, revision): (String, i64) = (row.try_get("job")?, row.try_get("revision")?);
@@ -136,6 +138,7 @@ impl Store {
             .bind((now + lease).timestamp_millis())
             .bind(revision)
             .execute(&self.pool)
+            .in_time()
             .await?;
             if taken.rows_affected() == 0 {
                 continue; // somebody else was quicker
@@ -155,6 +158,7 @@ impl Store {
             .bind(&claim.token)
             .bind(until.timestamp_millis())
             .execute(&self.pool)
+            .in_time()
             .await?;
         if renewed.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }
@@ -163,7 +167,7 @@ impl Store {
     /// what it held need not wait. Should it be alive after all, it has lost its leases and can finish nothing.
     pub async fn release_leases_of_the_dead(&self) -> Result<(), StoreError> {
         if self.single_process {
-            sqlx::query("UPDATE work SET token = NULL, held_until = NULL").execute(&self.pool).await?;
+            sqlx::query("UPDATE work SET token = NULL, held_until = NULL").execute(&self.pool).in_time().await?;
         }
         Ok(())
     }
@@ -174,6 +178,7 @@ impl Store {
             "SELECT MIN(CASE WHEN held_until IS NOT NULL AND held_until > due_at THEN held_until ELSE due_at END) FROM work",
         )
         .fetch_one(&self.pool)
+        .in_time()
         .await?;
         millis.map(|millis| time("work", millis)).transpose()
     }
@@ -182,6 +187,7 @@ impl Store {
     pub async fn queue(&self) -> Result<Vec<Waiting>, StoreError> {
         let rows = sqlx::query("SELECT job, due_at, attempts, last_error FROM work ORDER BY due_at, job")
             .fetch_all(&self.pool)
+            .in_time()
             .await?;
         rows.iter()
             .map(|row| {
@@ -207,6 +213,7 @@ impl Tx {
         .bind(job.to_string())
         .bind(due.timestamp_millis())
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -222,6 +229,7 @@ impl Tx {
                     .bind(&claim.token)
                     .bind(claim.revision)
                     .execute(&mut *self.tx)
+                    .in_time()
                     .await?
             }
             Some(again) => {
@@ -234,6 +242,7 @@ impl Tx {
                 .bind(claim.revision)
                 .bind(again.timestamp_millis())
                 .execute(&mut *self.tx)
+                .in_time()
                 .await?
             }
         };
@@ -246,6 +255,7 @@ impl Tx {
         .bind(&job)
         .bind(&claim.token)
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if released.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }
@@ -262,6 +272,7 @@ impl Tx {
         .bind(again.timestamp_millis())
         .bind(clean(error))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if done.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }
@@ -274,6 +285,7 @@ impl Tx {
             .bind(&job)
             .bind(&claim.token)
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         if held.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }

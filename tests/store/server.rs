@@ -194,3 +194,61 @@ async fn a_newer_version_has_been_here_on_postgres() {
     let error = Store::open(&server.url("daypass")).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer(99_990_101)), "{error}");
 }
+
+/// A way to the server that can be cut: what goes through it then gets no answer and no word that there will be none.
+struct Way {
+    port: u16,
+    cut: Arc<tokio::sync::watch::Sender<u32>>,
+}
+
+impl Way {
+    async fn to(server: &Postgres) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (port, there) = (listener.local_addr().unwrap().port(), server.port);
+        let cut = Arc::new(tokio::sync::watch::channel(0).0);
+        let cuts = cut.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut cut = cuts.subscribe();
+                tokio::spawn(async move {
+                    let mut server = tokio::net::TcpStream::connect(("127.0.0.1", there)).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+                        _ = cut.changed() => {}
+                    }
+                    // The server's side notices, ours does not.
+                    drop(server);
+                    std::future::pending::<()>().await;
+                    drop(client);
+                });
+            }
+        });
+        Self { port, cut }
+    }
+
+    /// Whatever is connected now hears nothing any more; who connects from now on is served.
+    fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn a_server_that_vanished_without_a_word_is_given_up_and_the_next_one_used_on_postgres() {
+    let server = Postgres::start();
+    let way = Way::to(&server).await;
+    let store =
+        Store::open(&server.url("daypass").replace(&server.port.to_string(), &way.port.to_string())).await.unwrap();
+    ask(&store, &sync(), noon()).await;
+    // As many connections as the pool may have.
+    futures::future::join_all((0..64).map(|_| store.queue())).await;
+    let mut tx = store.begin().await.unwrap();
+    way.cut();
+    let started = Instant::now();
+    let error = tx.schedule(&Job::Tidy, noon()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NoAnswer, "{error}");
+    drop(tx);
+    until_well(&store).await;
+    ask(&store, &Job::Tidy, noon()).await;
+    assert!(started.elapsed() < Duration::from_secs(45), "{:?}", started.elapsed());
+}
