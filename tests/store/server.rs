@@ -184,6 +184,27 @@ async fn a_read_only_database_is_named_and_used_again_when_it_is_not_on_postgres
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL; ./test runs it"]
+async fn a_damaged_table_is_named_on_postgres() {
+    let mut server = Postgres::start();
+    let store = open(&server).await;
+    ask(&store, &sync(), noon()).await;
+    let path = server
+        .psql_command("admin")
+        .args(["-d", "daypass", "-c", "CHECKPOINT", "-c"])
+        .arg("SELECT pg_relation_filepath('work')")
+        .output();
+    let path = String::from_utf8(path.unwrap().stdout).unwrap();
+    server.crash();
+    server.overwrite(path.trim(), &[0xa5; 8_192]);
+    server.resume();
+    until_well(&store).await;
+    let error = store.claim(noon(), LEASE).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Damaged, "{error}");
+    assert!(store.queue().await.is_err(), "no half of a queue");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
 async fn a_newer_version_has_been_here_on_postgres() {
     let server = Postgres::start();
     open(&server).await.close().await;

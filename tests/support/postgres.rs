@@ -98,6 +98,14 @@ impl Postgres {
         ));
     }
 
+    /// Damages a file of the server, which must not run.
+    pub fn overwrite(&self, file: &str, start: &[u8]) {
+        use std::io::Write;
+        assert!(self.server.is_none());
+        let path = self.dir.path().join("data").join(file);
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all(start).unwrap();
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.path().join("log")
     }
