@@ -86,6 +86,24 @@ impl Installation {
         eventually("daypass serve listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
+    /// Starts another `daypass serve` on the same database, which gets no webhooks.
+    pub fn another(&self) -> Process {
+        let at = |name: &str| self.dir.path().join(name);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(at("daypass.yaml")).unwrap()).unwrap();
+        config["listen"] = "127.0.0.1:0".into();
+        std::fs::write(at("another.yaml"), config.to_string()).unwrap();
+        let mut command = daypass();
+        command.args(["serve", "--config"]).arg(at("another.yaml"));
+        Process(spawn(command, at("another.log")))
+    }
+
+    /// The first `daypass serve` is stopped where it stands, or goes on from there.
+    pub fn stop_still(&self, still: bool) {
+        let pid = self.serve.as_ref().unwrap().0.id().to_string();
+        let signal = if still { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// `kill -9` of `daypass serve`.
     pub fn kill(&mut self) {
         self.serve = None;

@@ -1,5 +1,5 @@
 //! `daypass serve` while its own database takes no writes: it says so, acknowledges nothing, and carries on by itself once it
-//! is mended.
+//! is mended. And two of them on one database.
 
 use std::time::Duration;
 
@@ -72,6 +72,29 @@ async fn access_that_ends_while_the_database_is_read_only_is_revoked_after_the_r
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the request whose webhook was refused is never found; the log says:\n{}", daypass.log());
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn a_process_that_is_stopped_is_stood_in_for_by_another_on_postgres() {
+    let daypass = Installation::start(true);
+    let number = daypass.alice_asks("alice-orders", REQUEST).await;
+    daypass.dave_approves(number).await;
+    eventually("alice can read", || daypass.postgres.can_read_orders("alice"));
+    let _another = daypass.another();
+    // Somewhere in the middle of its looking around, which it does all the time.
+    tokio::time::sleep(Duration::from_millis(2_345)).await;
+    daypass.stop_still(true);
+    // What it held is free when its lease ends, 30 seconds later at most.
+    eventually("alice cannot read", || !daypass.postgres.can_read_orders("alice"));
+    daypass.until_reverted().await;
+    daypass.stop_still(false);
+    // It carries on where it was, and notices that it is late.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(daypass.orders_were_told("GRANT orders_readonly TO alice"), 1);
+    assert_eq!(daypass.orders_were_told("REVOKE orders_readonly FROM alice"), 1);
+    assert_eq!((daypass.comments_with(number, "🟢").await, daypass.comments_with(number, "⚫").await), (1, 1));
+    until_ready_says(&daypass, StatusCode::OK, "ready\n").await;
 }
 
 /// What `daypass serve` says to a database it cannot use.
