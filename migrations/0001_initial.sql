@@ -1,4 +1,5 @@
--- One set of statements for SQLite and PostgreSQL: BIGINT and TEXT only. Times are milliseconds since 1970 UTC.
+-- One set of statements for SQLite and PostgreSQL: BIGINT and TEXT only. Times are milliseconds since 1970 UTC. PostgreSQL's
+-- indexes take texts of 2,700 bytes at most: what may be longer is found by a digest.
 
 -- Webhook deliveries, written before they are acknowledged. Kept a while so that redeliveries are recognised.
 CREATE TABLE deliveries (
@@ -33,13 +34,13 @@ CREATE TABLE work (
 CREATE INDEX work_due ON work (lane, due_at);
 CREATE INDEX work_of_owner ON work (owner, due_at);
 
--- How far the default branch of each policy repository has been read. `first` is 1 while it is read for the first time: what is
--- found then may have been applied before this database was made.
+-- How far the default branch of each policy repository has been read; nothing of it yet without `head`. What was on it up to
+-- `first_until`, when this database first saw it, may have been applied before this database was made.
 CREATE TABLE repositories (
-    name      TEXT   NOT NULL PRIMARY KEY,
-    head      TEXT   NOT NULL,
-    first     BIGINT NOT NULL,
-    synced_at BIGINT NOT NULL
+    name        TEXT   NOT NULL PRIMARY KEY,
+    head        TEXT,
+    first_until TEXT,
+    synced_at   BIGINT NOT NULL
 );
 
 -- What was published on each pull request, so that it is edited in place. Can be found again on GitHub.
@@ -71,28 +72,30 @@ CREATE INDEX grants_by_slug ON grants (repository, slug);
 
 -- Files on the default branch whose origin could not be verified, until they are gone.
 CREATE TABLE refusals (
+    key         TEXT   NOT NULL PRIMARY KEY,
     repository  TEXT   NOT NULL,
     path        TEXT   NOT NULL,
     blob        TEXT   NOT NULL,
     commit_id   TEXT   NOT NULL,
     reason      TEXT   NOT NULL,
     revert_pull BIGINT,
-    issue       BIGINT,
-    PRIMARY KEY (repository, path, blob)
+    issue       BIGINT
 );
+CREATE INDEX refusals_by_repository ON refusals (repository);
 
 -- Access that was applied, or may have been: written before a target is called. `revision` counts the writing, so that nobody
 -- forgets what somebody else has written since.
 CREATE TABLE entitlements (
-    key        TEXT   NOT NULL PRIMARY KEY,
-    target     TEXT   NOT NULL,
-    progress   TEXT   NOT NULL,
-    standing   BIGINT NOT NULL,
-    holders    TEXT   NOT NULL,
-    receipt    TEXT,
-    last_error TEXT,
-    changed_at BIGINT NOT NULL,
-    revision   BIGINT NOT NULL
+    key         TEXT   NOT NULL PRIMARY KEY,
+    entitlement TEXT   NOT NULL,
+    target      TEXT   NOT NULL,
+    progress    TEXT   NOT NULL,
+    standing    BIGINT NOT NULL,
+    holders     TEXT   NOT NULL,
+    receipt     TEXT,
+    last_error  TEXT,
+    changed_at  BIGINT NOT NULL,
+    revision    BIGINT NOT NULL
 );
 CREATE INDEX entitlements_by_target ON entitlements (target);
 
@@ -108,7 +111,8 @@ CREATE INDEX events_by_time ON events (at);
 
 -- Comments to be posted, once each: ids are deterministic and become markers in the comments.
 CREATE TABLE messages (
-    id           TEXT   NOT NULL PRIMARY KEY,
+    key          TEXT   NOT NULL PRIMARY KEY,
+    id           TEXT   NOT NULL,
     repository   TEXT   NOT NULL,
     pull_request BIGINT NOT NULL,
     written_at   BIGINT NOT NULL,
@@ -116,3 +120,9 @@ CREATE TABLE messages (
     posted_at    BIGINT
 );
 CREATE INDEX messages_waiting ON messages (repository, pull_request, posted_at);
+
+-- One row, written whenever somebody asks whether the database takes writes.
+CREATE TABLE health (
+    id     BIGINT NOT NULL PRIMARY KEY,
+    writes BIGINT NOT NULL
+);

@@ -53,6 +53,8 @@ const RENEWAL: std::time::Duration = std::time::Duration::from_secs(10);
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 /// How many deliveries are looked at in one step.
 const DELIVERIES_PER_STEP: u32 = 100;
+/// How long the engine rests when its database does not work.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The longest pause between two attempts at the same job. Short, because a revocation may be waiting.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(1);
 
@@ -207,7 +209,7 @@ impl Engine {
                 Ok(false) => None,
                 Err(error) => {
                     tracing::error!(%error, "the engine cannot work; it tries again in a second");
-                    Some(std::time::Duration::from_secs(1))
+                    Some(PAUSE)
                 }
             };
             tokio::select! {
@@ -228,7 +230,8 @@ impl Engine {
             Worker::Any => (Lane::Any, for_any),
         };
         let (store, now) = (&self.inner.store, self.inner.clock.now());
-        let due = store.next_due(lane).await.ok().flatten().unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let Ok(due) = store.next_due(lane).await else { return tokio::time::sleep(PAUSE).await };
+        let due = due.unwrap_or(DateTime::<Utc>::MAX_UTC);
         // What is due and was not taken has no place yet. What another process asks for meanwhile, nobody here is told.
         let latest = now + if store.is_shared() { LOOK_AGAIN } else { TimeDelta::minutes(1) };
         let at = due.max(now + TimeDelta::milliseconds(200)).min(latest);
@@ -247,10 +250,11 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         for delivery in &deliveries {
-            for job in self.jobs_for(delivery) {
+            // Another process may have read the same ones.
+            let jobs = if tx.done_with(&delivery.id, now).await? { self.jobs_for(delivery) } else { Vec::new() };
+            for job in jobs {
                 tx.schedule(&job, now).await?;
             }
-            tx.done_with(&delivery.id, now).await?;
         }
         tx.commit().await?;
         Ok(true)

@@ -36,6 +36,9 @@ impl Engine {
         if pull.base_branch != branch {
             return self.nothing(claim).await;
         }
+        if self.inner.store.read_so_far(repository.as_str()).await?.is_none() {
+            self.first_sight(repository, &github.head(&branch).await?).await?;
+        }
         match &pull.state {
             PullState::Merged { .. } => {
                 let mut tx = self.inner.store.begin().await?;

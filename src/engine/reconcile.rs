@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::{Engine, EngineError, words};
-use crate::access::grant::{GrantRef, State};
+use crate::access::grant::{GrantRef, State, Transition};
 use crate::access::plan::{Applied, Operation, Progress, plan};
 use crate::ledger::{Event, EventKind};
 use crate::mutants::{self, Mutant};
@@ -20,6 +20,9 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a lease must hold yet before a target is called: as long as the call may take.
 const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
 
+/// What is due on a target, and by which grants.
+type Due = BTreeMap<Entitlement, BTreeSet<GrantRef>>;
+
 /// What became of an operation on a target.
 struct Outcome {
     /// The grants it concerns: they may have something new to tell.
@@ -32,8 +35,13 @@ impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
     pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
         let held = self.inner.store.held(name).await?;
-        let applied = held.iter().map(|(entitlement, held)| (entitlement.clone(), held.applied.clone())).collect();
-        let operations = plan(&self.due(name).await?, &applied);
+        let (due, undecided) = self.due(name).await?;
+        let applied = held
+            .iter()
+            .filter(|(entitlement, _)| due.contains_key(*entitlement) || !undecided.contains(*entitlement))
+            .map(|(entitlement, held)| (entitlement.clone(), held.applied.clone()))
+            .collect();
+        let operations = plan(&due, &applied);
         let target = self.inner.targets.get(name);
         let mut failures: Vec<TargetError> = Vec::new();
         for operation in operations {
@@ -56,17 +64,23 @@ impl Engine {
         self.finish(claim, tx, None).await
     }
 
-    /// What is due on a target now, by the windows of the live grants.
-    async fn due(&self, name: &TargetName) -> Result<BTreeMap<Entitlement, BTreeSet<GrantRef>>, EngineError> {
-        let now = self.inner.clock.instant().latest;
-        let mut due: BTreeMap<Entitlement, BTreeSet<GrantRef>> = BTreeMap::new();
-        for row in self.inner.store.live_grants().await?.into_iter().filter(|row| row.grant.is_due(now)) {
+    /// What is due on a target now, by the windows of the live grants; and what planned grants give that may start now: until that is
+    /// decided nobody touches it, for a database before this one may have decided it already.
+    async fn due(&self, name: &TargetName) -> Result<(Due, BTreeSet<Entitlement>), EngineError> {
+        let now = self.inner.clock.instant();
+        let (mut due, mut undecided) = (Due::new(), BTreeSet::new());
+        for row in self.inner.store.live_grants().await? {
+            let (is_due, starts) = (row.grant.is_due(now.latest), row.grant.next(now, false) == Transition::Start);
             let holder = GrantRef { repository: row.repository, id: row.grant.id };
             for entitlement in row.grant.entitlements.into_iter().filter(|entitlement| entitlement.target == *name) {
-                due.entry(entitlement).or_default().insert(holder.clone());
+                if is_due {
+                    due.entry(entitlement).or_default().insert(holder.clone());
+                } else if starts {
+                    undecided.insert(entitlement);
+                }
             }
         }
-        Ok(due)
+        Ok((due, undecided))
     }
 
     async fn carry_out(

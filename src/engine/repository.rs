@@ -65,31 +65,44 @@ impl Engine {
     pub(super) async fn sync(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
         let (github, branch) = self.open(repository).await?;
         let head = github.head(&branch).await?;
-        let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
-        let first = so_far.as_ref().is_none_or(|so_far| so_far.first);
-        let known = so_far.map(|so_far| so_far.head);
+        let mut so_far = self.first_sight(repository, &head).await?;
+        let known = so_far.head.clone();
         let read_already = known.as_deref() == Some(head.as_str());
         let unread = !read_already || !self.all_accounted_for(&github, repository, &head).await?;
-        if unread && !(first && mutants::is(Mutant::RebuildNothing)) {
+        if unread && !(so_far.first_until.is_some() && mutants::is(Mutant::RebuildNothing)) {
             let since = known.as_deref().filter(|_| !read_already);
             let (steps, joined) = self.steps(&github, &branch, &head, since).await?;
-            let reading = match (first, joined) {
-                (true, _) => Reading::First,
-                (false, true) => Reading::Onward,
-                (false, false) => Reading::Again,
-            };
+            let onward = if joined || so_far.first_until.is_some() { Reading::Onward } else { Reading::Again };
             for step in &steps {
-                self.take_in(claim, &github, repository, step, reading).await?;
+                let reading = if so_far.first_until.is_some() { Reading::First } else { onward };
+                so_far.first_until.take_if(|first_until| first_until == step.tip.as_str());
+                self.take_in(claim, &github, repository, step, (reading, &so_far)).await?;
             }
-            if let (Reading::Again, Some(known)) = (reading, &known) {
+            if let (Reading::Again, Some(known)) = (onward, &known) {
                 self.end_what_is_gone(claim, &github, repository, (known, &head)).await?;
             }
         }
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
-        let so_far = ReadSoFar { head: head.to_string(), first: false };
+        let so_far = ReadSoFar { head: Some(head.to_string()), first_until: None };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         self.finish(claim, tx, None).await
+    }
+
+    /// How far the default branch was read. A new database notes where it is: what is merged later, it has seen coming.
+    pub(super) async fn first_sight(
+        &self,
+        repository: &RepositoryName,
+        head: &CommitId,
+    ) -> Result<ReadSoFar, EngineError> {
+        if let Some(so_far) = self.inner.store.read_so_far(repository.as_str()).await? {
+            return Ok(so_far);
+        }
+        let so_far = ReadSoFar { head: None, first_until: Some(head.to_string()) };
+        let mut tx = self.inner.store.begin().await?;
+        tx.set_read_so_far(repository.as_str(), &so_far, self.inner.clock.now()).await?;
+        tx.commit().await?;
+        Ok(so_far)
     }
 
     /// Whether every grant file at `head` is known for what it is. History can be set back to where it was read before, after what
@@ -118,7 +131,7 @@ impl Engine {
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
-        reading: Reading,
+        (reading, so_far): (Reading, &ReadSoFar),
     ) -> Result<(), EngineError> {
         let first = reading == Reading::First;
         let effects = self.effects(github, repository, step, first).await?;
@@ -182,7 +195,7 @@ impl Engine {
         }
         // Reading again ends with a comparison of the whole: a crash in between must not make it look like reading on.
         if reading != Reading::Again {
-            let so_far = ReadSoFar { head: step.tip.to_string(), first };
+            let so_far = ReadSoFar { head: Some(step.tip.to_string()), ..so_far.clone() };
             tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         }
         Ok(tx.commit().await?)

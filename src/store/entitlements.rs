@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError, Tx, read_json, write_json};
+use super::patience::InTime;
+use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::grant::GrantRef;
 use crate::access::plan::{Applied, Progress};
 use crate::policy::entitlement::Entitlement;
@@ -24,6 +25,11 @@ pub struct Held {
     pub last_error: Option<String>,
     /// How often it was written.
     pub revision: i64,
+}
+
+/// Entitlements may carry keys of people, which are long.
+fn key(entitlement: &Entitlement) -> String {
+    digest(&[&write_json(entitlement)])
 }
 
 fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
@@ -44,14 +50,15 @@ impl Store {
     /// Everything applied on a target.
     pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE target = $1",
+            "SELECT entitlement, progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE target = $1",
         )
         .bind(target.as_str())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         let mut held = BTreeMap::new();
         for row in &rows {
-            held.insert(read_json("entitlements", &row.try_get::<String, _>("key")?)?, held_row(row)?);
+            held.insert(read_json("entitlements", &row.try_get::<String, _>("entitlement")?)?, held_row(row)?);
         }
         Ok(held)
     }
@@ -61,8 +68,9 @@ impl Store {
         let row = sqlx::query(
             "SELECT progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE key = $1",
         )
-        .bind(write_json(entitlement))
+        .bind(key(entitlement))
         .fetch_optional(&self.pool)
+        .in_time()
         .await?;
         row.as_ref().map(held_row).transpose()
     }
@@ -71,6 +79,7 @@ impl Store {
     pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
         let names: Vec<String> = sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target")
             .fetch_all(&self.pool)
+            .in_time()
             .await?;
         names
             .iter()
@@ -90,22 +99,24 @@ impl Tx {
         receipt: Option<&Receipt>,
         now: DateTime<Utc>,
     ) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar(
-            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 1) \
+        sqlx::query_scalar(
+            "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at, entitlement, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) \
              ON CONFLICT (key) DO UPDATE SET progress = excluded.progress, standing = excluded.standing, \
              holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
              last_error = NULL, changed_at = excluded.changed_at, revision = entitlements.revision + 1 RETURNING revision",
         )
-        .bind(write_json(entitlement))
+        .bind(key(entitlement))
         .bind(entitlement.target.as_str())
         .bind(write_json(&applied.progress))
         .bind(i64::from(applied.standing))
         .bind(write_json(&applied.holders))
         .bind(receipt.map(write_json))
         .bind(now.timestamp_millis())
+        .bind(write_json(entitlement))
         .fetch_one(&mut *self.tx)
-        .await?)
+        .in_time()
+        .await
     }
 
     /// Writes that a process gave an entitlement without holding the work any more: it may be there now, by us. What others know
@@ -117,16 +128,18 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO entitlements (key, target, progress, standing, holders, changed_at, revision) \
-             VALUES ($1, $2, $3, 0, $4, $5, 1) \
+            "INSERT INTO entitlements (key, target, progress, standing, holders, changed_at, entitlement, revision) \
+             VALUES ($1, $2, $3, 0, $4, $5, $6, 1) \
              ON CONFLICT (key) DO UPDATE SET standing = 0, revision = entitlements.revision + 1",
         )
-        .bind(write_json(entitlement))
+        .bind(key(entitlement))
         .bind(entitlement.target.as_str())
         .bind(write_json(&Progress::Granting))
         .bind(write_json(holders))
         .bind(now.timestamp_millis())
+        .bind(write_json(entitlement))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -137,10 +150,11 @@ impl Tx {
             "UPDATE entitlements SET progress = CASE WHEN progress = $2 THEN $3 ELSE progress END, \
              revision = revision + 1 WHERE key = $1",
         )
-        .bind(write_json(entitlement))
+        .bind(key(entitlement))
         .bind(write_json(&Progress::Granted))
         .bind(write_json(&Progress::Granting))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -148,9 +162,10 @@ impl Tx {
     /// Notes why the last attempt failed.
     pub async fn set_held_error(&mut self, entitlement: &Entitlement, error: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE entitlements SET last_error = $2 WHERE key = $1")
-            .bind(write_json(entitlement))
-            .bind(error)
+            .bind(key(entitlement))
+            .bind(clean(error))
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }
@@ -159,9 +174,10 @@ impl Tx {
     /// False if it was written again since.
     pub async fn forget_held(&mut self, entitlement: &Entitlement, revision: i64) -> Result<bool, StoreError> {
         let done = sqlx::query("DELETE FROM entitlements WHERE key = $1 AND revision = $2")
-            .bind(write_json(entitlement))
+            .bind(key(entitlement))
             .bind(revision)
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(done.rows_affected() > 0)
     }

@@ -3,7 +3,8 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError, Tx, read_json, write_json};
+use super::patience::InTime;
+use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::grant::{Grant, GrantId, State};
 use crate::policy::name::{BlobId, RepositoryName, Slug};
 
@@ -35,6 +36,12 @@ pub struct Refusal {
     pub issue: Option<u64>,
 }
 
+impl Refusal {
+    fn key(&self, repository: &RepositoryName) -> String {
+        digest(&[repository.as_str(), &self.path, &self.blob])
+    }
+}
+
 const COLUMNS: &str = "SELECT repository, body, revert_pull FROM grants";
 
 fn grant_row(row: &AnyRow) -> Result<GrantRow, StoreError> {
@@ -57,6 +64,7 @@ impl Store {
             .bind(repository.as_str())
             .bind(id.to_string())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         row.as_ref().map(grant_row).transpose()
     }
@@ -68,6 +76,7 @@ impl Store {
             .bind(repository.as_str())
             .bind(slug.as_str())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         row.as_ref().map(grant_row).transpose()
     }
@@ -85,6 +94,7 @@ impl Store {
                 .bind(slug.as_str())
                 .bind(blob.as_str())
                 .fetch_one(&self.pool)
+                .in_time()
                 .await?;
         Ok(known > 0)
     }
@@ -104,6 +114,7 @@ impl Store {
             .bind(slug.as_str())
             .bind(blob.as_str())
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
         let row = row.as_ref().map(grant_row).transpose()?;
         Ok(row.filter(|row| matches!(row.grant.state, State::Ended { .. })).map(|row| row.grant.id))
@@ -112,14 +123,15 @@ impl Store {
     /// Every grant that is not over: scheduled and active ones of all repositories.
     pub async fn live_grants(&self) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE state <> 'ended' ORDER BY ends_at, repository, id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(grant_row).collect()
     }
 
     /// Every grant of a repository, those that are over included, oldest end first.
     pub async fn grants_of(&self, repository: &RepositoryName) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE repository = $1 ORDER BY ends_at, id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(grant_row).collect()
     }
 
@@ -130,6 +142,7 @@ impl Store {
         )
         .bind(repository.as_str())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter()
             .map(|row| {
@@ -174,6 +187,7 @@ impl Tx {
         .bind(row.revert_pull.map(u64::cast_signed))
         .bind(write_json(grant))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -190,6 +204,7 @@ impl Tx {
             .bind(id.to_string())
             .bind(pull.map(u64::cast_signed))
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }
@@ -197,8 +212,8 @@ impl Tx {
     /// Writes a refused file, new or changed.
     pub async fn put_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (repository, path, blob) DO UPDATE SET \
+            "INSERT INTO refusals (repository, path, blob, commit_id, reason, revert_pull, issue, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (key) DO UPDATE SET \
              commit_id = excluded.commit_id, reason = excluded.reason, \
              revert_pull = COALESCE(excluded.revert_pull, refusals.revert_pull), issue = COALESCE(excluded.issue, refusals.issue)",
         )
@@ -206,21 +221,22 @@ impl Tx {
         .bind(&refusal.path)
         .bind(&refusal.blob)
         .bind(&refusal.commit)
-        .bind(&refusal.reason)
+        .bind(clean(&refusal.reason))
         .bind(refusal.revert_pull.map(u64::cast_signed))
         .bind(refusal.issue.map(u64::cast_signed))
+        .bind(refusal.key(repository))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
 
     /// Forgets a refused file, because it is gone.
     pub async fn forget_refusal(&mut self, repository: &RepositoryName, refusal: &Refusal) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM refusals WHERE repository = $1 AND path = $2 AND blob = $3")
-            .bind(repository.as_str())
-            .bind(&refusal.path)
-            .bind(&refusal.blob)
+        sqlx::query("DELETE FROM refusals WHERE key = $1")
+            .bind(refusal.key(repository))
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx};
+use super::patience::InTime;
+use super::{Store, StoreError, Tx, clean};
 
 /// A delivery that waits to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +25,10 @@ impl Store {
         )
         .bind(&delivery.id)
         .bind(&delivery.event)
-        .bind(&delivery.body)
+        .bind(clean(&delivery.body))
         .bind(now.timestamp_millis())
         .execute(&self.pool)
+        .in_time()
         .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -45,6 +47,7 @@ impl Store {
         )
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter()
             .map(|row| {
@@ -55,14 +58,16 @@ impl Store {
 }
 
 impl Tx {
-    /// Marks a delivery as looked at. Its payload is no longer needed; the id stays, to recognise a redelivery.
-    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1")
+    /// Marks a delivery as looked at; false if somebody else did. Its payload is no longer needed; the id stays, to recognise a
+    /// redelivery.
+    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1 AND done_at IS NULL")
             .bind(delivery)
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Forgets deliveries that were done before `before`.
@@ -70,6 +75,7 @@ impl Tx {
         let done = sqlx::query("DELETE FROM deliveries WHERE done_at < $1")
             .bind(before.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(done.rows_affected())
     }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx};
+use super::patience::InTime;
+use super::{Store, StoreError, Tx, clean, key};
 use crate::policy::name::RepositoryName;
 
 /// A comment to be posted.
@@ -25,6 +26,7 @@ impl Store {
         .bind(repository.as_str())
         .bind(pull.cast_signed())
         .fetch_all(&self.pool)
+        .in_time()
         .await?;
         rows.iter().map(|row| Ok(Message { id: row.try_get("id")?, body: row.try_get("body")? })).collect()
     }
@@ -40,25 +42,28 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO messages (id, repository, pull_request, written_at, body) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO messages (key, repository, pull_request, written_at, body, id) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (key) DO NOTHING",
         )
-        .bind(&message.id)
+        .bind(key(&message.id))
         .bind(repository.as_str())
         .bind(pull.cast_signed())
         .bind(now.timestamp_millis())
-        .bind(&message.body)
+        .bind(clean(&message.body))
+        .bind(clean(&message.id))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Marks a message as posted.
     pub async fn said(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE messages SET posted_at = $2 WHERE id = $1")
-            .bind(id)
+        sqlx::query("UPDATE messages SET posted_at = $2 WHERE key = $1")
+            .bind(key(id))
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }

@@ -8,52 +8,37 @@
 //! is changed, never after.
 
 mod entitlements;
+mod error;
 mod grants;
+mod health;
 mod inbox;
 mod messages;
+mod patience;
 mod pulls;
 mod work;
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, ConnectOptions, Executor, Row};
+use sqlx::{Any, AnyPool, ConnectOptions, Connection, Row};
 
 use crate::mutants::{self, Mutant};
 pub use entitlements::Held;
+pub use error::{Reason, StoreError};
 pub use grants::{GrantRow, Refusal};
 pub use inbox::Delivery;
 pub use messages::Message;
+use patience::InTime;
 pub use pulls::Published;
 pub use work::{Claim, Job, JobError, Lane, Waiting};
 
-/// Why the database could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The driver's word: unreachable, full, read-only, locked.
-    #[error("the database did not answer as it should: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The schema could not be brought up to date.
-    #[error(
-        "the database could not be prepared: {0}; a database written by a newer version cannot be used by an older one"
-    )]
-    Migration(#[from] sqlx::migrate::MigrateError),
-    /// A row does not hold what was written.
-    #[error("the database holds something this version cannot read in {table}: {problem}")]
-    Corrupt {
-        /// The table.
-        table: &'static str,
-        /// What is wrong.
-        problem: String,
-    },
-    /// Another process took the work over.
-    #[error("the lease on {0} was lost; whoever holds it now carries on")]
-    LeaseLost(String),
-    /// The address cannot be used.
-    #[error("`store.url` cannot be used: {0}")]
-    Address(String),
-}
+/// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.
+const LONGEST_KEY: usize = 1_000;
+/// The lock of PostgreSQL that every transaction takes: they happen one after the other, as they do on SQLite. So none can meet
+/// another halfway, and none can wait for another in a circle. They are short: nothing is awaited in them but the database.
+const ONE_WRITER: i64 = 0x0064_6179_7061_7373;
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -80,10 +65,11 @@ impl std::fmt::Debug for Probe {
 /// How far a default branch has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadSoFar {
-    /// The last commit that was read.
-    pub head: String,
-    /// Whether it is still being read for the first time by this database.
-    pub first: bool,
+    /// The last commit that was read; none if it has been seen, and not read.
+    pub head: Option<String>,
+    /// While it is read for the first time by this database: where it was when this database first saw it. What is on it up to there
+    /// may have been applied before this database was made.
+    pub first_until: Option<String>,
 }
 
 /// A transaction: dropped without [`Tx::commit`], nothing of it happened.
@@ -106,35 +92,23 @@ impl Store {
         let options = AnyConnectOptions::from_str(&url)
             .map_err(|error| StoreError::Address(error.to_string()))?
             .disable_statement_logging();
-        let pool = AnyPoolOptions::new()
-            // SQLite has one writer; a second connection would only wait for the first.
-            .max_connections(if sqlite { 1 } else { 8 })
-            .acquire_timeout(std::time::Duration::from_secs(10))
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if sqlite {
-                        // FULL: an acknowledged delivery survives a power cut.
-                        for pragma in [
-                            "PRAGMA journal_mode = WAL",
-                            "PRAGMA synchronous = FULL",
-                            "PRAGMA busy_timeout = 5000",
-                            "PRAGMA foreign_keys = ON",
-                        ] {
-                            connection.execute(pragma).await?;
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Self {
-            pool,
+        // Not in the pool itself: that would try again for a while, and then say only that it did.
+        let first = AnyPoolOptions::new().max_connections(1).acquire_timeout(patience::CONNECTION);
+        let mut first = first.connect_with(options.clone()).await?.acquire().await?.detach();
+        health::settle_in(&mut first, sqlite).await?;
+        if sqlite {
+            health::check_file(&mut first).await?;
+        }
+        sqlx::migrate!("./migrations").run(&mut first).await?;
+        first.close().await?;
+        let store = Self {
+            pool: pool(options, sqlite),
             single_process: sqlite,
             #[cfg(feature = "simulation")]
             probe: None,
-        })
+        };
+        store.ping().await?;
+        Ok(store)
     }
 
     /// The same store, with a probe around every commit.
@@ -151,17 +125,15 @@ impl Store {
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.pool.begin().in_time().await?;
+        if !self.single_process {
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ONE_WRITER).execute(&mut *tx).in_time().await?;
+        }
         Ok(Tx {
-            tx: self.pool.begin().await?,
+            tx,
             #[cfg(feature = "simulation")]
             probe: self.probe.clone(),
         })
-    }
-
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
     }
 
     /// Closes all connections.
@@ -171,25 +143,29 @@ impl Store {
 
     /// How far the default branch of a repository has been read.
     pub async fn read_so_far(&self, repository: &str) -> Result<Option<ReadSoFar>, StoreError> {
-        let row = sqlx::query("SELECT head, first FROM repositories WHERE name = $1")
+        let row = sqlx::query("SELECT head, first_until FROM repositories WHERE name = $1")
             .bind(repository)
             .fetch_optional(&self.pool)
+            .in_time()
             .await?;
-        row.map(|row| Ok(ReadSoFar { head: row.try_get("head")?, first: row.try_get::<i64, _>("first")? != 0 }))
+        row.map(|row| Ok(ReadSoFar { head: row.try_get("head")?, first_until: row.try_get("first_until")? }))
             .transpose()
     }
 
     /// Until when something was looked at.
     pub async fn mark(&self, name: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> =
-            sqlx::query_scalar("SELECT at FROM marks WHERE name = $1").bind(name).fetch_optional(&self.pool).await?;
+        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM marks WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .in_time()
+            .await?;
         at.map(|at| time("marks", at)).transpose()
     }
 
     /// Every event in order of time, for the record and for tests.
     pub async fn events(&self) -> Result<Vec<crate::ledger::Event>, StoreError> {
         let bodies: Vec<String> =
-            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).await?;
+            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).in_time().await?;
         bodies.iter().map(|body| read_json("events", body)).collect()
     }
 }
@@ -201,7 +177,7 @@ impl Tx {
         if let Some(probe) = &self.probe {
             (probe.0)().await;
         }
-        self.tx.commit().await?;
+        self.tx.commit().in_time().await?;
         #[cfg(feature = "simulation")]
         if let Some(probe) = &self.probe {
             (probe.0)().await;
@@ -217,14 +193,16 @@ impl Tx {
         at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO repositories (name, head, first, synced_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (name) DO UPDATE SET head = excluded.head, first = excluded.first, synced_at = excluded.synced_at",
+            "INSERT INTO repositories (name, head, first_until, synced_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (name) DO UPDATE SET head = excluded.head, first_until = excluded.first_until, \
+             synced_at = excluded.synced_at",
         )
         .bind(repository)
         .bind(&so_far.head)
-        .bind(i64::from(so_far.first))
+        .bind(&so_far.first_until)
         .bind(at.timestamp_millis())
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -235,6 +213,7 @@ impl Tx {
             .bind(name)
             .bind(at.timestamp_millis())
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         Ok(())
     }
@@ -244,12 +223,13 @@ impl Tx {
         let done = sqlx::query(
             "INSERT INTO events (id, at, repository, kind, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
         )
-        .bind(&event.id)
+        .bind(key(&event.id))
         .bind(event.at.timestamp_millis())
         .bind(event.repository.as_str())
         .bind(event.kind.as_str())
         .bind(write_json(event))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if mutants::is(Mutant::DoubleEvents) && !event.id.ends_with("again") {
             let again = crate::ledger::Event { id: format!("{} again", event.id), ..event.clone() };
@@ -257,6 +237,42 @@ impl Tx {
         }
         Ok(done.rows_affected() > 0)
     }
+}
+
+fn pool(options: AnyConnectOptions, sqlite: bool) -> AnyPool {
+    AnyPoolOptions::new()
+        // SQLite has one writer; a second connection would only wait for the first.
+        .max_connections(if sqlite { 1 } else { 8 })
+        .acquire_timeout(patience::CONNECTION)
+        .after_connect(move |connection, _| Box::pin(health::settle_in(connection, sqlite)))
+        // SQLite ends a transaction by itself when its disk is full or fails, and the driver does not notice: what is written
+        // afterwards would be part of a transaction nobody commits. Such a connection is thrown away.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(patience::is_alive(connection).await? && !connection.is_in_transaction()) })
+        })
+        .after_release(|connection, _| Box::pin(patience::is_alive(connection)))
+        .connect_lazy_with(options)
+}
+
+/// A text from outside as both databases take it: PostgreSQL has no zero byte in texts.
+fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A name as a key: itself, unless it is too long for that.
+fn key(name: &str) -> String {
+    if name.len() > LONGEST_KEY { digest(&[name]) } else { clean(name) }
+}
+
+/// What tells something apart whose name may be of any length.
+fn digest(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hex::encode(hasher.finalize())
 }
 
 fn write_json<T: serde::Serialize>(value: &T) -> String {
@@ -272,6 +288,3 @@ fn time(table: &'static str, millis: i64) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp_millis(millis)
         .ok_or_else(|| StoreError::Corrupt { table, problem: format!("{millis} is no time") })
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use super::patience::InTime;
 use super::{Store, StoreError, Tx};
 
 /// What stands on a pull request.
@@ -25,6 +26,7 @@ impl Store {
                 .bind(repository)
                 .bind(number.cast_signed())
                 .fetch_optional(&self.pool)
+                .in_time()
                 .await?;
         let Some(row) = row else { return Ok(Published::default()) };
         let id = |column: &str| -> Result<Option<u64>, StoreError> {
@@ -54,6 +56,7 @@ impl Tx {
         .bind(what.comment_id.map(u64::cast_signed))
         .bind(&what.digest)
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }

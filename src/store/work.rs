@@ -11,7 +11,8 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 
-use super::{Store, StoreError, Tx, time};
+use super::patience::InTime;
+use super::{Store, StoreError, Tx, clean, time};
 use crate::access::grant::GrantId;
 use crate::policy::name::{RepositoryName, TargetName};
 
@@ -204,6 +205,7 @@ impl Store {
                 .bind(owner)
                 .bind(millis)
                 .fetch_optional(&self.pool)
+                .in_time()
                 .await?;
             let Some(row) = row else { return Ok(None) };
             let (text, revision): (String, i64) = (row.try_get("job")?, row.try_get("revision")?);
@@ -219,6 +221,7 @@ impl Store {
             .bind((now + lease).timestamp_millis())
             .bind(revision)
             .execute(&self.pool)
+            .in_time()
             .await?;
             if taken.rows_affected() == 0 {
                 continue; // somebody else was quicker
@@ -240,6 +243,7 @@ impl Store {
             .bind(&claim.token)
             .bind(until.timestamp_millis())
             .execute(&self.pool)
+            .in_time()
             .await?;
         if renewed.rows_affected() == 0 {
             return Err(StoreError::LeaseLost(job));
@@ -253,7 +257,7 @@ impl Store {
     /// what it held need not wait. Should it be alive after all, it has lost its leases and can finish nothing.
     pub async fn release_leases_of_the_dead(&self) -> Result<(), StoreError> {
         if self.single_process {
-            sqlx::query("UPDATE work SET token = NULL, held_until = NULL").execute(&self.pool).await?;
+            sqlx::query("UPDATE work SET token = NULL, held_until = NULL").execute(&self.pool).in_time().await?;
         }
         Ok(())
     }
@@ -267,6 +271,7 @@ impl Store {
         .bind(now.timestamp_millis())
         .bind((now + lease).timestamp_millis())
         .execute(&self.pool)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -279,7 +284,7 @@ impl Store {
              FROM work WHERE {of_lane}"
         );
         let millis: Option<i64> =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(next)).bind(owner).fetch_one(&self.pool).await?;
+            sqlx::query_scalar(sqlx::AssertSqlSafe(next)).bind(owner).fetch_one(&self.pool).in_time().await?;
         millis.map(|millis| time("work", millis)).transpose()
     }
 
@@ -292,6 +297,7 @@ impl Store {
     pub async fn queue(&self) -> Result<Vec<Waiting>, StoreError> {
         let rows = sqlx::query("SELECT job, due_at, attempts, last_error FROM work ORDER BY due_at, job")
             .fetch_all(&self.pool)
+            .in_time()
             .await?;
         rows.iter()
             .map(|row| {
@@ -319,6 +325,7 @@ impl Tx {
         .bind(i64::from(!job.is_access()))
         .bind(job.owner())
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         Ok(())
     }
@@ -334,6 +341,7 @@ impl Tx {
                     .bind(&claim.token)
                     .bind(claim.revision)
                     .execute(&mut *self.tx)
+                    .in_time()
                     .await?
             }
             Some(again) => {
@@ -346,6 +354,7 @@ impl Tx {
                 .bind(claim.revision)
                 .bind(again.timestamp_millis())
                 .execute(&mut *self.tx)
+                .in_time()
                 .await?
             }
         };
@@ -358,6 +367,7 @@ impl Tx {
         .bind(&job)
         .bind(&claim.token)
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if released.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }
@@ -372,8 +382,9 @@ impl Tx {
         .bind(&job)
         .bind(&claim.token)
         .bind(again.timestamp_millis())
-        .bind(error)
+        .bind(clean(error))
         .execute(&mut *self.tx)
+        .in_time()
         .await?;
         if done.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }
@@ -386,6 +397,7 @@ impl Tx {
             .bind(&job)
             .bind(&claim.token)
             .execute(&mut *self.tx)
+            .in_time()
             .await?;
         if held.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
     }

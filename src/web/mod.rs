@@ -3,7 +3,7 @@
 //! A webhook is believed only if its signature is right, acknowledged only when it is on disk, and read only afterwards.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -14,22 +14,29 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use tokio::sync::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::engine::Engine;
-use crate::store::Delivery;
+use crate::store::{Delivery, Reason};
 
 /// GitHub caps payloads at 25 MB: <https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap>.
 const LARGEST_PAYLOAD: usize = 25 << 20;
 /// GitHub waits 10 seconds for an answer.
 const TIMEOUT: Duration = Duration::from_secs(9);
+/// For how long an answer of `/readyz` holds: anybody may ask, and each look is a write.
+const HEALTH_KEPT: Duration = Duration::from_secs(1);
+
+/// When the database was looked at, and what was the matter with it.
+type Health = (Instant, Result<(), Reason>);
 
 #[derive(Clone)]
 struct Entrance {
     engine: Engine,
     secrets: Arc<[SecretString]>,
+    health: Arc<Mutex<Option<Health>>>,
 }
 
 /// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed.
@@ -41,7 +48,7 @@ pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
         .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Entrance { engine, secrets: secrets.into() })
+        .with_state(Entrance { engine, secrets: secrets.into(), health: Arc::default() })
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         .layer(header("cache-control", "no-store"))
@@ -90,15 +97,25 @@ fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> 
     })
 }
 
-/// Whether work can be done: the database answers.
+/// Whether work can be done: the database takes writes. However often it is asked, it is looked at once a second.
 async fn ready(State(entrance): State<Entrance>) -> Response {
-    match entrance.engine.store().ping().await {
+    let mut last = entrance.health.lock().await;
+    let health = match *last {
+        Some((at, health)) if at.elapsed() < HEALTH_KEPT => health,
+        _ => {
+            let health = entrance.engine.store().ping().await.map_err(|error| {
+                // The driver's words may tell addresses: they are for the operator's log.
+                tracing::warn!(%error, "not ready");
+                error.reason()
+            });
+            *last = Some((Instant::now(), health));
+            health
+        }
+    };
+    match health {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            // The driver's words may tell addresses: they are for the operator's log.
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database does not answer; the log says why\n")
-                .into_response()
+        Err(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}; the log says more\n")).into_response()
         }
     }
 }

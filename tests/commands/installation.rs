@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::daypass;
@@ -85,6 +86,24 @@ impl Installation {
         eventually("daypass serve listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
+    /// Starts another `daypass serve` on the same database, which gets no webhooks.
+    pub fn another(&self) -> Process {
+        let at = |name: &str| self.dir.path().join(name);
+        let mut config: Value = serde_json::from_slice(&std::fs::read(at("daypass.yaml")).unwrap()).unwrap();
+        config["listen"] = "127.0.0.1:0".into();
+        std::fs::write(at("another.yaml"), config.to_string()).unwrap();
+        let mut command = daypass();
+        command.args(["serve", "--config"]).arg(at("another.yaml"));
+        Process(spawn(command, at("another.log")))
+    }
+
+    /// The first `daypass serve` is stopped where it stands, or goes on from there.
+    pub fn stop_still(&self, still: bool) {
+        let pid = self.serve.as_ref().unwrap().0.id().to_string();
+        let signal = if still { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// `kill -9` of `daypass serve`.
     pub fn kill(&mut self) {
         self.serve = None;
@@ -130,6 +149,26 @@ impl Installation {
 
     pub async fn get(&self, path: &str) -> Value {
         self.call("olga", reqwest::Method::GET, path, Value::Null).await
+    }
+
+    /// The commit a pull request asks to merge.
+    pub async fn head(&self, number: u64) -> String {
+        self.get(&format!("/pulls/{number}")).await["head"]["sha"].as_str().unwrap().to_owned()
+    }
+
+    /// What `/readyz` answers.
+    pub async fn ready(&self) -> (StatusCode, String) {
+        let answer = self.client.get(format!("http://127.0.0.1:{}/readyz", self.port)).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Sends a webhook; what it is answered.
+    pub async fn post_webhook(&self, headers: &[(&'static str, &str)], body: &'static str) -> StatusCode {
+        let mut request = self.client.post(format!("http://127.0.0.1:{}/webhooks/github", self.port)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap().status()
     }
 
     /// Alice asks with this text; the number of her pull request.

@@ -11,6 +11,7 @@ mod installation;
 mod kill;
 mod pygithub;
 mod sandbox;
+mod storage;
 mod validate;
 
 use std::process::Command;

@@ -14,3 +14,4 @@ mod planned;
 mod provenance;
 mod refused;
 mod reviews;
+mod storage;

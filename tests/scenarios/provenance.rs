@@ -68,7 +68,7 @@ async fn a_history_set_back_to_just_where_it_was_read_hides_nothing() {
     assert!(world.engine().store().refusals(&"acme/access".parse().unwrap()).await.unwrap().is_empty());
     // As if Daypass had died before it read what it had merged itself.
     let mut tx = world.engine().store().begin().await.unwrap();
-    let so_far = daypass::store::ReadSoFar { head: pushed.clone(), first: false };
+    let so_far = daypass::store::ReadSoFar { head: Some(pushed.clone()), first_until: None };
     tx.set_read_so_far("acme/access", &so_far, world.now()).await.unwrap();
     tx.commit().await.unwrap();
     let body = serde_json::json!({ "sha": pushed, "force": true });
@@ -276,7 +276,7 @@ async fn a_payload_above_githubs_own_limit_is_not_taken() {
 async fn what_was_approved_under_one_policy_is_not_merged_into_another() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;
-    world.go_manual();
+    world.go_manual(true);
     world.dave().approves(request).await;
     for delivery in world.sandbox.take_deliveries() {
         world.deliver(&delivery).await;

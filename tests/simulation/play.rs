@@ -38,7 +38,7 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
     })
     .await;
     world.orders.add(STANDING.0, STANDING.1);
-    world.go_manual();
+    world.go_manual(true);
     let sky = Sky::over(&world);
     let probe = sky.probe();
     // In half of the histories there is one process at a time, and it knows that.

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod database;
+pub mod disk;
 pub mod postgres;
 pub mod sshd;
 pub mod world;

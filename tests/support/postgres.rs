@@ -79,6 +79,33 @@ impl Postgres {
         let _ = std::fs::remove_file(pid);
     }
 
+    /// The server is there and says nothing, as if its machine had gone; or it goes on.
+    pub fn stop_still(&self, still: bool) {
+        let postmaster = self.server.as_ref().unwrap().0.id().to_string();
+        let signal = if still { "-STOP" } else { "-CONT" };
+        let children = Command::new("pgrep").args(["-P", &postmaster]).output().unwrap();
+        for pid in String::from_utf8(children.stdout).unwrap().split_whitespace().chain([postmaster.as_str()]) {
+            assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+        }
+    }
+
+    /// Daypass's database takes no writes any more, or takes them again; who is connected has to connect again.
+    pub fn make_read_only(&self, read_only: bool) {
+        let setting = if read_only { "on" } else { "off" };
+        self.admin(&format!(
+            "ALTER DATABASE daypass SET default_transaction_read_only = {setting}; \
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'daypass'"
+        ));
+    }
+
+    /// Damages a file of the server, which must not run.
+    pub fn overwrite(&self, file: &str, start: &[u8]) {
+        use std::io::Write;
+        assert!(self.server.is_none());
+        let path = self.dir.path().join("data").join(file);
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all(start).unwrap();
+    }
+
     fn log_path(&self) -> PathBuf {
         self.dir.path().join("log")
     }

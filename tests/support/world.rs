@@ -217,9 +217,9 @@ impl World {
         *self.webhooks_lost.lock().unwrap() = lost;
     }
 
-    /// From now on nothing happens by itself.
-    pub fn go_manual(&self) {
-        self.manual.store(true, std::sync::atomic::Ordering::Relaxed);
+    /// From now on nothing happens by itself, or everything does again.
+    pub fn go_manual(&self, manual: bool) {
+        self.manual.store(manual, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Until nothing is left to do at this time.
