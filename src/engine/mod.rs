@@ -334,7 +334,7 @@ impl Engine {
             tracing::warn!(job = %claim.job, %error, "left to whoever took it over");
             return Ok(());
         }
-        let pause = error.retry_after().unwrap_or_else(|| pause_after(claim));
+        let pause = error.retry_after().map_or_else(|| pause_after(claim), |pause| jittered(claim, pause));
         tracing::warn!(job = %claim.job, %error, attempts = claim.attempts, pause = %pause, "failed; it is tried again");
         let mut tx = self.inner.store.begin().await?;
         if mutants::is(Mutant::NeverRetry) {
@@ -366,13 +366,17 @@ impl Engine {
     }
 }
 
-/// One second, doubling up to [`LONGEST_PAUSE`], plus up to a quarter. The jitter comes from the job and the attempt, not from
-/// chance, so that a history can be replayed.
+/// One second, doubling up to [`LONGEST_PAUSE`], and a little more.
 fn pause_after(claim: &Claim) -> TimeDelta {
+    jittered(claim, TimeDelta::seconds(1 << claim.attempts.min(6)).min(LONGEST_PAUSE))
+}
+
+/// Up to a quarter more, so that not all come back at once. How much comes from the job and the attempt, not from chance, so that a
+/// history can be replayed.
+fn jittered(claim: &Claim, pause: TimeDelta) -> TimeDelta {
     use std::hash::{Hash, Hasher};
-    let base = TimeDelta::seconds(1 << claim.attempts.min(6)).min(LONGEST_PAUSE);
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     (&claim.job, claim.attempts).hash(&mut hasher);
     let share = i64::try_from(hasher.finish() % 250).unwrap_or(0);
-    base + TimeDelta::milliseconds(base.num_milliseconds() * share / 1_000)
+    pause + TimeDelta::milliseconds(pause.num_milliseconds() / 1_000 * share)
 }

@@ -36,6 +36,11 @@ impl Engine {
         }
         self.inner.branches.lock().await.remove(repository);
         let (github, branch) = self.open(repository).await?;
+        if let Some(until) = github.scarce_until() {
+            tracing::warn!(%repository, %until, "little is left of what GitHub allows; the rest is kept for what cannot wait");
+            let tx = self.inner.store.begin().await?;
+            return self.finish(claim, tx, Some(until.max(now + self.inner.options.resync))).await;
+        }
         let pulls = github.open_pulls().await?;
         let head = github.head(&branch).await?;
         let mut over = Vec::new();

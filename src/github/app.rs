@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::GithubError;
+use super::budget::Budget;
 use super::transport::{Answer, Transport, segment};
 use crate::policy::name::RepositoryName;
 
@@ -70,6 +71,7 @@ struct Installation {
     id: u64,
     token: Mutex<Option<Token>>,
     answers: Mutex<Answers>,
+    budget: std::sync::Mutex<Budget>,
 }
 
 #[derive(Clone)]
@@ -101,6 +103,16 @@ struct Claims {
 #[derive(Deserialize)]
 struct WithId {
     id: u64,
+}
+
+impl Installation {
+    fn new(id: u64) -> Self {
+        Self { id, token: Mutex::default(), answers: Mutex::default(), budget: std::sync::Mutex::default() }
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 impl App {
@@ -182,14 +194,8 @@ impl App {
                 found.id
             }
         };
-        let installation = self
-            .inner
-            .installations
-            .lock()
-            .await
-            .entry(id)
-            .or_insert_with(|| Arc::new(Installation { id, token: Mutex::default(), answers: Mutex::default() }))
-            .clone();
+        let installation =
+            self.inner.installations.lock().await.entry(id).or_insert_with(|| Arc::new(Installation::new(id))).clone();
         Ok(Repository { app: self.clone(), installation, name: name.clone() })
     }
 
@@ -247,6 +253,11 @@ impl Repository {
     /// `/repos/OWNER/NAME` followed by `rest`.
     pub(super) fn path(&self, rest: &str) -> String {
         format!("/repos/{}/{}{rest}", segment(self.name.owner()), segment(self.name.name()))
+    }
+
+    /// Whether little is left of what GitHub allows: what can wait then waits until that time.
+    pub fn scarce_until(&self) -> Option<DateTime<Utc>> {
+        self.installation.budget().scarce_until(self.app.inner.time.now())
     }
 
     /// What the repository says of itself.
@@ -329,8 +340,10 @@ impl Repository {
         etag: Option<&str>,
     ) -> Result<Answer, GithubError> {
         let app = &self.app.inner;
+        self.installation.budget().allows(app.time.now())?;
         let token = self.app.token(&self.installation).await?;
         let answer = app.exchange(method.clone(), path, &token, body, etag).await?;
+        self.installation.budget().learn(answer.status, &answer.headers, app.time.now());
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }

@@ -86,15 +86,10 @@ impl GithubError {
             (false, true) => said.message,
             (false, false) => format!("{}: {}", said.message, details.join("; ")),
         };
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let number = |name: &str| header(name).and_then(|text| text.trim().parse::<i64>().ok());
-        let limited = number("retry-after").is_some() || header("x-ratelimit-remaining") == Some("0");
+        if let Some(wait) = wait_after(status, headers, now) {
+            return Self::RateLimited { retry_after: Some(wait) };
+        }
         match status.as_u16() {
-            403 | 429 if limited || status.as_u16() == 429 => {
-                let wait = number("retry-after").or_else(|| number("x-ratelimit-reset").map(|reset| reset - now));
-                let wait = wait.and_then(|seconds| u64::try_from(seconds.max(1)).ok());
-                Self::RateLimited { retry_after: wait.map(Duration::from_secs) }
-            }
             401 => Self::Unauthorized { message },
             403 => Self::Forbidden { message },
             404 | 410 => Self::NotFound { what: what.to_owned() },
@@ -104,6 +99,20 @@ impl GithubError {
             _ => Self::Unexpected { message: format!("{status} for {what}: {message}") },
         }
     }
+}
+
+/// How long GitHub wants to be left alone, if an answer says that a limit is reached; a minute if it does not say how long.
+pub(super) fn wait_after(status: StatusCode, headers: &HeaderMap, now: i64) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    let (retry_after, spent) = (number("retry-after"), number("x-ratelimit-remaining") == Some(0));
+    let limited = match status.as_u16() {
+        429 => true,
+        403 => retry_after.is_some() || spent,
+        _ => false,
+    };
+    let until_reset = || number("x-ratelimit-reset").filter(|_| spent).map(|reset| reset - now);
+    let wait = retry_after.or_else(until_reset).unwrap_or(60);
+    limited.then(|| Duration::from_secs(u64::try_from(wait.max(1)).unwrap_or(60)))
 }
 
 fn describe(error: &serde_json::Value) -> String {

@@ -10,6 +10,7 @@
 pub mod events;
 
 mod app;
+mod budget;
 mod checks;
 mod deliveries;
 mod error;

@@ -1,4 +1,4 @@
-//! A disk of four megabytes, in memory. Mounting it needs root.
+//! A disk of sixteen megabytes, in memory. Mounting it needs root.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub struct Disk(tempfile::TempDir);
 impl Disk {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(dir.path()).status();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(dir.path()).status();
         assert!(mount.is_ok_and(|status| status.success()), "a disk cannot be mounted; this needs root");
         Self(dir)
     }
