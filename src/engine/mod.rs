@@ -38,7 +38,7 @@ use tokio::sync::{Mutex, Notify};
 pub use error::EngineError;
 pub use turns::Worker;
 
-use crate::github::{App, Repository, events};
+use crate::github::{App, Repository, Usage, events};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Delivery, Job, Lane, Store, Tx};
@@ -125,6 +125,11 @@ impl Engine {
     /// The configured targets.
     pub fn targets(&self) -> &Targets {
         &self.inner.targets
+    }
+
+    /// What was asked of GitHub so far.
+    pub fn usage(&self) -> Usage {
+        self.inner.github.usage()
     }
 
     /// Asks for a look at everything: what happened while nobody was running is found this way.

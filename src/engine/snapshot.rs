@@ -16,6 +16,8 @@ use crate::policy::{self, Loaded};
 const POLICY_LIMIT: u64 = 256 * 1024;
 /// How many parsed policies are kept.
 const POLICIES_KEPT: usize = 16;
+/// How many listings of commits are kept. They never change either.
+const LISTINGS_KEPT: usize = 64;
 /// How many bytes of blobs are kept. Blobs never change, so they are never read twice while they are kept.
 const BLOB_BYTES_KEPT: usize = 16 << 20;
 
@@ -23,6 +25,7 @@ const BLOB_BYTES_KEPT: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     policies: Mutex<VecDeque<(PolicyKey, Arc<Loaded>)>>,
+    listings: Mutex<VecDeque<(CommitId, BTreeMap<String, TreeFile>)>>,
     blobs: Mutex<Blobs>,
 }
 
@@ -55,7 +58,16 @@ impl Engine {
         github: &Repository,
         commit: &CommitId,
     ) -> Result<BTreeMap<String, TreeFile>, EngineError> {
-        Ok(github.files(commit).await?)
+        if let Some((_, files)) = self.inner.snapshots.listings.lock().await.iter().find(|(known, _)| known == commit) {
+            return Ok(files.clone());
+        }
+        let files = github.files(commit).await?;
+        let mut kept = self.inner.snapshots.listings.lock().await;
+        kept.push_back((commit.clone(), files.clone()));
+        if kept.len() > LISTINGS_KEPT {
+            kept.pop_front();
+        }
+        Ok(files)
     }
 
     /// The policy at a commit, or what is wrong with it.

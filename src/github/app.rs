@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::GithubError;
 use super::budget::Budget;
-use super::transport::{Answer, Transport, segment};
+use super::transport::{Answer, Transport, Usage, segment};
 use crate::policy::name::RepositoryName;
 
 /// Tells the time. The client keeps no clock of its own.
@@ -135,9 +135,9 @@ impl App {
         self.inner.id
     }
 
-    /// How many requests were sent.
-    pub fn calls(&self) -> u64 {
-        self.inner.transport.calls()
+    /// What was asked so far.
+    pub fn usage(&self) -> Usage {
+        self.inner.transport.usage()
     }
 
     /// A token that proves to be the app. GitHub allows ten minutes and clocks that differ a little:

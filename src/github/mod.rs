@@ -28,4 +28,4 @@ pub use git::CommitInfo;
 pub use issues::Comment;
 pub use people::Membership;
 pub use pulls::{MergeOutcome, RequestedReviewers};
-pub use transport::Transport;
+pub use transport::{Transport, Usage};

@@ -26,6 +26,16 @@ pub struct Transport {
     octocrab: Octocrab,
     base_path: String,
     calls: Arc<AtomicU64>,
+    unchanged: Arc<AtomicU64>,
+}
+
+/// What was asked of GitHub by this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests that were sent.
+    pub calls: u64,
+    /// Those of them that were answered with "not modified", which GitHub does not count.
+    pub unchanged: u64,
 }
 
 /// An answer of GitHub.
@@ -70,12 +80,18 @@ impl Transport {
     }
 
     fn new(octocrab: Octocrab, uri: &Uri) -> Self {
-        Self { octocrab, base_path: uri.path().trim_end_matches('/').to_owned(), calls: Arc::default() }
+        Self {
+            octocrab,
+            base_path: uri.path().trim_end_matches('/').to_owned(),
+            calls: Arc::default(),
+            unchanged: Arc::default(),
+        }
     }
 
-    /// How many requests were sent.
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+    /// What was asked so far.
+    pub fn usage(&self) -> Usage {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Usage { calls: read(&self.calls), unchanged: read(&self.unchanged) }
     }
 
     /// Sends one request to `path` (relative to the API's base, query included); with an ETag, GitHub answers 304 if nothing has
@@ -110,7 +126,10 @@ impl Transport {
             Ok::<_, String>(Answer { status: parts.status, headers: parts.headers, body })
         };
         match tokio::time::timeout(TIMEOUT * 2, exchange).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                self.unchanged.fetch_add(u64::from(answer.status == StatusCode::NOT_MODIFIED), Ordering::Relaxed);
+                Ok(answer)
+            }
             Ok(Err(message)) => Err(GithubError::Unavailable { message }),
             Err(_) => Err(GithubError::Unavailable { message: "no answer in time".to_owned() }),
         }

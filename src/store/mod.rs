@@ -46,6 +46,8 @@ pub struct Store {
     pool: AnyPool,
     /// Whether no other process shares it.
     single_process: bool,
+    /// Whether several writers could get in each other's way.
+    postgres: bool,
     #[cfg(feature = "simulation")]
     probe: Option<Probe>,
 }
@@ -104,6 +106,7 @@ impl Store {
         let store = Self {
             pool: pool(options, sqlite),
             single_process: sqlite,
+            postgres: !sqlite,
             #[cfg(feature = "simulation")]
             probe: None,
         };
@@ -126,7 +129,7 @@ impl Store {
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let mut tx = self.pool.begin().in_time().await?;
-        if !self.single_process {
+        if self.postgres {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ONE_WRITER).execute(&mut *tx).in_time().await?;
         }
         Ok(Tx {

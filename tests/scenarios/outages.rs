@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use daypass::github::Usage;
 use daypass::sandbox::Disturbance;
 use http::Method;
 use serde_json::Value;
@@ -242,4 +243,55 @@ async fn webhooks_that_went_astray_are_asked_for_again() {
     let log = attempts(&world).await;
     let doubled = lost.iter().filter(|id| log.iter().filter(|(other, code)| other == *id && *code == 202).count() > 1);
     assert_eq!((doubled.count(), log.len() >= before), (0, true), "and none is asked for twice");
+}
+
+#[tokio::test]
+async fn after_a_limit_nothing_is_asked_before_the_time_github_named() {
+    let world = World::new().await;
+    world.go_manual(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.go_manual(false);
+    // The first that asks is told to wait.
+    let asked = std::sync::atomic::AtomicBool::new(false);
+    world.sandbox.disturb(Some(Arc::new(move |_: &Method, path: &str| {
+        let of_installation = path.starts_with("/repos/");
+        let first = of_installation && !asked.swap(true, std::sync::atomic::Ordering::Relaxed);
+        first.then_some(Disturbance::RateLimit(300))
+    })));
+    world.settle().await;
+    world.sandbox.disturb(None);
+    let before = world.usage().calls;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(4)).await;
+    assert_eq!(world.usage().calls, before);
+    assert!(!world.is_merged(request).await);
+    world.wait(TimeDelta::minutes(3)).await;
+    assert!(world.is_merged(request).await, "afterwards everything goes on");
+}
+
+/// What the whole life of a request may cost of what GitHub allows an hour: asked, judged, approved, merged, applied, revoked,
+/// reverted.
+const CALLS_OF_A_LIFE: u64 = 75;
+
+#[tokio::test]
+async fn the_whole_life_of_a_request_costs_few_calls() {
+    let world = World::new().await;
+    world.wait(TimeDelta::minutes(10)).await;
+    let start = world.usage();
+    world.wait(TimeDelta::minutes(130)).await;
+    let idle = world.usage();
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(130)).await;
+    assert!(world.grant_files().await.is_empty(), "it lived and is over");
+    let life = world.usage();
+    let cost = |from: Usage, to: Usage| (to.calls - to.unchanged) - (from.calls - from.unchanged);
+    println!(
+        "a life: {} calls that count, of {}; 130 minutes in which nothing happens: {} of {}",
+        cost(idle, life),
+        life.calls - idle.calls,
+        cost(start, idle),
+        idle.calls - start.calls
+    );
+    assert!(cost(idle, life) - cost(start, idle) <= CALLS_OF_A_LIFE, "{}", cost(idle, life));
 }

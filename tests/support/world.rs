@@ -272,6 +272,11 @@ impl World {
         }
     }
 
+    /// What this process of Daypass asked of GitHub.
+    pub fn usage(&self) -> daypass::github::Usage {
+        self.engine().usage()
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
