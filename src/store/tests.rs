@@ -113,6 +113,21 @@ async fn a_renewed_lease_is_kept_and_a_lost_one_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_is_given_back_is_free_at_the_time_that_was_said_and_no_later_than_its_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    ask(&store, &sync(), noon()).await;
+    let claim = store.claim(noon(), LEASE).await.unwrap().unwrap();
+    store.let_go(&claim, noon() + LEASE * 2).await.unwrap();
+    store.let_go(&claim, noon() + TimeDelta::seconds(10)).await.unwrap();
+    assert!(store.claim(noon() + TimeDelta::seconds(9), LEASE).await.unwrap().is_none());
+    let other = store.claim(noon() + TimeDelta::seconds(10), LEASE).await.unwrap().unwrap();
+    store.let_go(&claim, noon()).await.unwrap();
+    assert!(store.claim(noon() + TimeDelta::seconds(11), LEASE).await.unwrap().is_none(), "that was somebody else's");
+    finish(&store, &other, None).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_failed_job_comes_back_with_what_it_said() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir).await;

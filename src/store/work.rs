@@ -97,6 +97,13 @@ pub struct Claim {
     token: String,
 }
 
+impl Claim {
+    /// Whether both are the same taking of the same job.
+    pub fn is(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
 /// A job in the queue, as operators see it.
 #[derive(Debug, Clone)]
 pub struct Waiting {
@@ -157,6 +164,17 @@ impl Store {
             .execute(&self.pool)
             .await?;
         if renewed.rows_affected() == 0 { Err(StoreError::LeaseLost(job)) } else { Ok(()) }
+    }
+
+    /// Gives back a claimed job that was not finished: it can be taken from `free_at` on, if not earlier.
+    pub async fn let_go(&self, claim: &Claim, free_at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE work SET held_until = $3 WHERE job = $1 AND token = $2 AND held_until > $3")
+            .bind(claim.job.to_string())
+            .bind(&claim.token)
+            .bind(free_at.timestamp_millis())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     /// Lets go of every job where only one process works on a database, which is so with SQLite: whoever held it is dead, and

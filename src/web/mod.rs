@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -30,10 +31,12 @@ const TIMEOUT: Duration = Duration::from_secs(9);
 struct Entrance {
     engine: Engine,
     secrets: Arc<[SecretString]>,
+    stopping: watch::Receiver<bool>,
 }
 
-/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed.
-pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
+/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed. Once `stopping`
+/// holds true, load balancers are told to leave; webhooks that still come are taken, for whoever carries on.
+pub fn router(engine: Engine, secrets: Vec<SecretString>, stopping: watch::Receiver<bool>) -> Router {
     let header = |name: &'static str, value: &'static str| {
         SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
@@ -41,7 +44,7 @@ pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
         .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Entrance { engine, secrets: secrets.into() })
+        .with_state(Entrance { engine, secrets: secrets.into(), stopping })
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         .layer(header("cache-control", "no-store"))
@@ -90,8 +93,11 @@ fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> 
     })
 }
 
-/// Whether work can be done: the database answers.
+/// Whether work can be done: nobody asked the process to stop, and the database answers.
 async fn ready(State(entrance): State<Entrance>) -> Response {
+    if *entrance.stopping.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     match entrance.engine.store().ping().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {

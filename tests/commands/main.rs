@@ -6,11 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balancer;
 mod demo;
 mod installation;
 mod kill;
 mod pygithub;
 mod sandbox;
+mod stop;
 mod validate;
 
 use std::process::Command;

@@ -31,6 +31,13 @@ fn program(name: &str) -> Command {
     command
 }
 
+impl Drop for Postgres {
+    /// Sessions that stand still would not notice that their server is gone.
+    fn drop(&mut self) {
+        self.go_on();
+    }
+}
+
 impl Postgres {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -59,7 +66,8 @@ impl Postgres {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         let server = program("postgres")
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "fsync=off", "-c", "log_statement=all"])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-D"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "log_timezone=UTC", "-c", "log_line_prefix=%m [%p] ", "-D"])
             .arg(self.dir.path().join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -77,6 +85,28 @@ impl Postgres {
         // Its children notice within moments that it is gone.
         eventually("PostgreSQL is gone", || self.psql("admin", "SELECT 1").is_err());
         let _ = std::fs::remove_file(pid);
+    }
+
+    /// The server and all its sessions stand still: connections are open, and nobody answers.
+    pub fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Goes on after [`Postgres::pause`].
+    pub fn go_on(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, name: &str) {
+        let Some(server) = &self.server else { return };
+        let pid = server.0.id();
+        let send = |pid: &str| Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
+        // The server first: it starts no session then that would be missed.
+        let _ = send(&pid.to_string());
+        let sessions = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
+        for session in String::from_utf8_lossy(&sessions.stdout).split_whitespace() {
+            let _ = send(session);
+        }
     }
 
     fn log_path(&self) -> PathBuf {
