@@ -7,10 +7,13 @@
 mod support;
 
 mod balancer;
+mod chaos;
 mod demo;
 mod installation;
 mod kill;
+mod parts;
 mod pygithub;
+mod rolling;
 mod sandbox;
 mod stop;
 mod validate;

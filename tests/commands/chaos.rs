@@ -1,0 +1,154 @@
+//! Three processes on one database, and none of them can be relied on: at arbitrary moments they are killed, or stand still for
+//! longer than a lease lasts and then go on as if nothing had happened. What was promised is kept all the same.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::installation::Installation;
+use crate::parts::{Asked, Told, in_words, lateness, several};
+
+/// How long things go wrong.
+const CHAOS: Duration = Duration::from_secs(75);
+/// How many requests come meanwhile.
+const REQUESTS: usize = 30;
+/// How long a process may hold what it has taken without being heard of.
+const LEASE: TimeDelta = TimeDelta::seconds(30);
+/// What a slow machine may need for everything else.
+const SLOW: TimeDelta = TimeDelta::seconds(20);
+
+/// Something that was done to a process.
+#[derive(Debug)]
+struct Mishap {
+    process: usize,
+    /// Killed; otherwise it stood still.
+    killed: bool,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+fn between(rng: &mut StdRng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(rng.random_range(from..=to))
+}
+
+/// What happens to one process until `end`. The first two begin with standing still for longer than a lease.
+async fn misfortune(daypass: &Installation, process: usize, seed: u64, end: Instant, mishaps: &Mutex<Vec<Mishap>>) {
+    let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(process as u64));
+    let mut long = process < 2;
+    tokio::time::sleep(Duration::from_secs(6 * process as u64)).await;
+    loop {
+        tokio::time::sleep(between(&mut rng, 2_000, 8_000)).await;
+        if Instant::now() >= end {
+            return;
+        }
+        let killed = !long && rng.random_bool(0.6);
+        let from = Utc::now();
+        if killed {
+            daypass.kill_one(process);
+            tokio::time::sleep(between(&mut rng, 100, 2_500)).await;
+            daypass.begin(process);
+        } else {
+            let pause = if long { between(&mut rng, 32_000, 45_000) } else { between(&mut rng, 1_000, 12_000) };
+            daypass.signal(process, "STOP");
+            tokio::time::sleep(pause).await;
+            daypass.signal(process, "CONT");
+            long = false;
+        }
+        mishaps.lock().unwrap().push(Mishap { process, killed, from, to: Utc::now() });
+    }
+}
+
+/// How late a revocation may come: each mishap around it may have cost a lease.
+fn allowed(end: DateTime<Utc>, revoked: DateTime<Utc>, mishaps: &[Mishap]) -> TimeDelta {
+    let around = mishaps.iter().filter(|mishap| mishap.to >= end - LEASE && mishap.from <= revoked).count();
+    SLOW + LEASE * i32::try_from(around).unwrap()
+}
+
+/// Says what was done twice; how often that was.
+fn doubled(asked: &[Asked], told: &[Told], mishaps: &[Mishap]) -> usize {
+    let mut doubled = 0;
+    for (asked, told) in asked.iter().zip(told) {
+        for (what, times) in [("GRANT", &told.granted), ("REVOKE", &told.revoked)] {
+            if times.len() > 1 {
+                println!("{what} for {} at {times:?}", asked.slug);
+            }
+            doubled += times.len().saturating_sub(1);
+        }
+    }
+    for mishap in mishaps.iter().filter(|_| doubled > 0) {
+        let what = if mishap.killed { "was killed" } else { "stood still" };
+        println!("process {} {what} from {} to {}", mishap.process, mishap.from, mishap.to);
+    }
+    doubled
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
+    let seed =
+        std::env::var("DAYPASS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random::<u32>);
+    println!("DAYPASS_SEED={seed}");
+    let daypass = several(3);
+    let (mishaps, began) = (Mutex::new(Vec::new()), Instant::now());
+    let mut rng = StdRng::seed_from_u64(u64::from(seed));
+    let asking = async {
+        let mut asked = Vec::new();
+        for nth in 0..REQUESTS {
+            asked.push(daypass.ask_nth(nth, rng.random_range(15..=30)).await);
+            tokio::time::sleep(between(&mut rng, 500, 2_500)).await;
+        }
+        asked
+    };
+    let happens = |process| misfortune(&daypass, process, u64::from(seed), began + CHAOS, &mishaps);
+    let (asked, ..) = tokio::join!(asking, happens(0), happens(1), happens(2));
+    let mishaps = mishaps.into_inner().unwrap();
+    let calm = Instant::now();
+    daypass.until_all_is_over(&asked, Duration::from_secs(120)).await;
+
+    let (told, ends) = (daypass.told(&asked), daypass.ends());
+    for (asked, told) in asked.iter().zip(&told) {
+        assert!(
+            !told.granted.is_empty() && !told.revoked.is_empty(),
+            "{} was never granted, or never revoked",
+            asked.slug
+        );
+    }
+    let long = mishaps.iter().filter(|mishap| !mishap.killed && mishap.to - mishap.from > LEASE).count();
+    let killed = mishaps.iter().filter(|mishap| mishap.killed).count();
+    let figures = &daypass.balancer.as_ref().unwrap().figures;
+    println!(
+        "{} requests; {killed} kills, {} pauses, {long} of them longer than a lease; {} webhooks answered, {} connections refused, \
+         {} requests unanswered",
+        asked.len(),
+        mishaps.len() - killed,
+        figures.answered.load(Ordering::Relaxed),
+        figures.refused.load(Ordering::Relaxed),
+        figures.unanswered.load(Ordering::Relaxed),
+    );
+    let doubled = doubled(&asked, &told, &mishaps);
+    println!(
+        "{} grants, {} revocations, {doubled} doubled; late: {}; all was over {:.0} seconds after the last mishap",
+        told.iter().map(|told| told.granted.len()).sum::<usize>(),
+        told.iter().map(|told| told.revoked.len()).sum::<usize>(),
+        in_words(&lateness(&asked, &told, &ends)),
+        calm.elapsed().as_secs_f64(),
+    );
+    assert!(long >= 2);
+    assert!(
+        doubled <= mishaps.len() - killed,
+        "only who stood still between a look and what follows can double anything"
+    );
+    for (asked, told) in asked.iter().zip(&told) {
+        let (end, revoked) = (ends[&asked.slug], told.revoked[0]);
+        assert!(revoked >= end, "{} was revoked early", asked.slug);
+        assert!(revoked - end <= allowed(end, revoked, &mishaps), "{} was revoked at {revoked}, not {end}", asked.slug);
+        // A grant that was late may have been told of after its end only by a process that stood still.
+        let late = told.granted.iter().filter(|granted| **granted >= end).count();
+        assert!(late < told.granted.len(), "{} was granted only after its end", asked.slug);
+    }
+    daypass.everything_came_together(&asked).await;
+}
