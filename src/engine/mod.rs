@@ -228,10 +228,12 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         for delivery in &deliveries {
-            for job in self.jobs_for(delivery) {
-                tx.schedule(&job, now).await?;
+            // Several processes may have read the same ones.
+            if tx.done_with(&delivery.id, now).await? {
+                for job in self.jobs_for(delivery) {
+                    tx.schedule(&job, now).await?;
+                }
             }
-            tx.done_with(&delivery.id, now).await?;
         }
         tx.commit().await?;
         Ok(true)

@@ -48,14 +48,15 @@ impl Store {
 }
 
 impl Tx {
-    /// Marks a delivery as looked at. Its payload is no longer needed; the id stays, to recognise a redelivery.
-    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1")
+    /// Marks a delivery as looked at; false if somebody else was quicker. Its payload is no longer needed; the id stays, to
+    /// recognise a redelivery.
+    pub async fn done_with(&mut self, delivery: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE deliveries SET done_at = $2, body = '' WHERE id = $1 AND done_at IS NULL")
             .bind(delivery)
             .bind(now.timestamp_millis())
             .execute(&mut *self.tx)
             .await?;
-        Ok(())
+        Ok(done.rows_affected() > 0)
     }
 
     /// Forgets deliveries that were done before `before`.

@@ -89,6 +89,9 @@ pub struct ReadSoFar {
 /// A transaction: dropped without [`Tx::commit`], nothing of it happened.
 pub struct Tx {
     tx: sqlx::Transaction<'static, Any>,
+    /// The work it asks for, written last and in this order: two processes that ask for the same work in different orders would
+    /// wait for each other until PostgreSQL ends one of them.
+    asked: std::collections::BTreeMap<String, DateTime<Utc>>,
     #[cfg(feature = "simulation")]
     probe: Option<Probe>,
 }
@@ -147,6 +150,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx {
             tx: self.pool.begin().await?,
+            asked: std::collections::BTreeMap::new(),
             #[cfg(feature = "simulation")]
             probe: self.probe.clone(),
         })
@@ -183,7 +187,8 @@ impl Store {
 
 impl Tx {
     /// Makes everything in it durable.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.write_asked().await?;
         #[cfg(feature = "simulation")]
         if let Some(probe) = &self.probe {
             (probe.0)().await;

@@ -217,15 +217,24 @@ impl Store {
 impl Tx {
     /// Asks for `job` at `due`, or earlier if it was asked for earlier.
     pub async fn schedule(&mut self, job: &Job, due: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO work (job, due_at, revision, attempts) VALUES ($1, $2, 1, 0) \
-             ON CONFLICT (job) DO UPDATE SET revision = work.revision + 1, \
-             due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END",
-        )
-        .bind(job.to_string())
-        .bind(due.timestamp_millis())
-        .execute(&mut *self.tx)
-        .await?;
+        let asked = self.asked.entry(job.to_string()).or_insert(due);
+        *asked = due.min(*asked);
+        Ok(())
+    }
+
+    /// Writes what was asked for.
+    pub(super) async fn write_asked(&mut self) -> Result<(), StoreError> {
+        for (job, due) in std::mem::take(&mut self.asked) {
+            sqlx::query(
+                "INSERT INTO work (job, due_at, revision, attempts) VALUES ($1, $2, 1, 0) \
+                 ON CONFLICT (job) DO UPDATE SET revision = work.revision + 1, \
+                 due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END",
+            )
+            .bind(job)
+            .bind(due.timestamp_millis())
+            .execute(&mut *self.tx)
+            .await?;
+        }
         Ok(())
     }
 
