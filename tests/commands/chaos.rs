@@ -62,10 +62,14 @@ async fn misfortune(daypass: &Installation, process: usize, seed: u64, end: Inst
     }
 }
 
+/// What happened to processes between two times, or shortly enough before that a lease was still held.
+fn around(mishaps: &[Mishap], from: DateTime<Utc>, to: DateTime<Utc>) -> usize {
+    mishaps.iter().filter(|mishap| mishap.to >= from - LEASE && mishap.from <= to).count()
+}
+
 /// How late a revocation may come: each mishap around it may have cost a lease.
-fn allowed(end: DateTime<Utc>, revoked: DateTime<Utc>, mishaps: &[Mishap]) -> TimeDelta {
-    let around = mishaps.iter().filter(|mishap| mishap.to >= end - LEASE && mishap.from <= revoked).count();
-    SLOW + LEASE * i32::try_from(around).unwrap()
+fn allowed(mishaps: &[Mishap], end: DateTime<Utc>, revoked: DateTime<Utc>) -> TimeDelta {
+    SLOW + LEASE * i32::try_from(around(mishaps, end, revoked)).unwrap()
 }
 
 /// Says what was done twice; how often that was.
@@ -98,25 +102,18 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
     let asking = async {
         let mut asked = Vec::new();
         for nth in 0..REQUESTS {
-            asked.push(daypass.ask_nth(nth, rng.random_range(15..=30)).await);
-            tokio::time::sleep(between(&mut rng, 500, 2_500)).await;
+            asked.push(daypass.ask_nth(nth, rng.random_range(15..=45)).await);
+            tokio::time::sleep(between(&mut rng, 400, 2_000)).await;
         }
-        asked
+        (asked, began.elapsed().as_secs_f64())
     };
     let happens = |process| misfortune(&daypass, process, u64::from(seed), began + CHAOS, &mishaps);
-    let (asked, ..) = tokio::join!(asking, happens(0), happens(1), happens(2));
+    let ((asked, asking_took), ..) = tokio::join!(asking, happens(0), happens(1), happens(2));
     let mishaps = mishaps.into_inner().unwrap();
     let calm = Instant::now();
     daypass.until_all_is_over(&asked, Duration::from_secs(120)).await;
 
     let (told, ends) = (daypass.told(&asked), daypass.ends());
-    for (asked, told) in asked.iter().zip(&told) {
-        assert!(
-            !told.granted.is_empty() && !told.revoked.is_empty(),
-            "{} was never granted, or never revoked",
-            asked.slug
-        );
-    }
     let long = mishaps.iter().filter(|mishap| !mishap.killed && mishap.to - mishap.from > LEASE).count();
     let killed = mishaps.iter().filter(|mishap| mishap.killed).count();
     let figures = &daypass.balancer.as_ref().unwrap().figures;
@@ -130,6 +127,7 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
         figures.unanswered.load(Ordering::Relaxed),
     );
     let doubled = doubled(&asked, &told, &mishaps);
+    println!("asking took {asking_took:.0} seconds, all of it {:.0}", began.elapsed().as_secs_f64());
     println!(
         "{} grants, {} revocations, {doubled} doubled; late: {}; all was over {:.0} seconds after the last mishap",
         told.iter().map(|told| told.granted.len()).sum::<usize>(),
@@ -143,12 +141,23 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
         "only who stood still between a look and what follows can double anything"
     );
     for (asked, told) in asked.iter().zip(&told) {
-        let (end, revoked) = (ends[&asked.slug], told.revoked[0]);
-        assert!(revoked >= end, "{} was revoked early", asked.slug);
-        assert!(revoked - end <= allowed(end, revoked, &mishaps), "{} was revoked at {revoked}, not {end}", asked.slug);
-        // A grant that was late may have been told of after its end only by a process that stood still.
-        let late = told.granted.iter().filter(|granted| **granted >= end).count();
-        assert!(late < told.granted.len(), "{} was granted only after its end", asked.slug);
+        let end = ends[&asked.slug];
+        let Some(revoked) = told.revoked.first().copied() else {
+            // All of it fell into the lease of a process that was not there.
+            println!("{} was over before anybody could give it", asked.slug);
+            assert!(told.granted.is_empty(), "{} was never revoked", asked.slug);
+            let without = LEASE * i32::try_from(around(&mishaps, end - asked.duration, end)).unwrap();
+            assert!(
+                asked.duration <= without + SLOW && without > TimeDelta::zero(),
+                "{} was never granted",
+                asked.slug
+            );
+            continue;
+        };
+        assert!(revoked >= end, "{} was revoked at {revoked}, before {end}", asked.slug);
+        assert!(revoked - end <= allowed(&mishaps, end, revoked), "{} was revoked at {revoked}, not {end}", asked.slug);
+        assert!(told.granted.iter().any(|granted| *granted < revoked), "{} was revoked first", asked.slug);
     }
-    daypass.everything_came_together(&asked).await;
+    let spared = |asked: &Asked| around(&mishaps, ends[&asked.slug] - asked.duration, ends[&asked.slug]) == 0;
+    daypass.everything_came_together(&asked, spared).await;
 }
