@@ -1,6 +1,7 @@
 //! Three processes on one database, and none of them can be relied on: at arbitrary moments they are killed, or stand still for
 //! longer than a lease lasts and then go on as if nothing had happened. What was promised is kept all the same.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -90,6 +91,54 @@ fn doubled(asked: &[Asked], told: &[Told], mishaps: &[Mishap]) -> usize {
     doubled
 }
 
+/// Prints what there was.
+fn figures(daypass: &Installation, asked: &[Asked], told: &[Told], mishaps: &[Mishap], doubled: usize) {
+    let killed = mishaps.iter().filter(|mishap| mishap.killed).count();
+    let balancer = &daypass.balancer.as_ref().unwrap().figures;
+    println!(
+        "{} requests; {killed} kills, {} pauses, {} of them longer than a lease; {} webhooks answered, {} connections refused, \
+         {} requests unanswered",
+        asked.len(),
+        mishaps.len() - killed,
+        longer_than_a_lease(mishaps),
+        balancer.answered.load(Ordering::Relaxed),
+        balancer.refused.load(Ordering::Relaxed),
+        balancer.unanswered.load(Ordering::Relaxed),
+    );
+    println!(
+        "{} grants, {} revocations, {doubled} doubled; late: {}",
+        told.iter().map(|told| told.granted.len()).sum::<usize>(),
+        told.iter().map(|told| told.revoked.len()).sum::<usize>(),
+        in_words(&lateness(asked, told, &daypass.ends())),
+    );
+}
+
+fn longer_than_a_lease(mishaps: &[Mishap]) -> usize {
+    mishaps.iter().filter(|mishap| !mishap.killed && mishap.to - mishap.from > LEASE).count()
+}
+
+/// Each request was granted before it was revoked, and revoked at its end, as far as leases allow.
+fn in_time(asked: &[Asked], told: &[Told], ends: &BTreeMap<String, DateTime<Utc>>, mishaps: &[Mishap]) {
+    for (asked, told) in asked.iter().zip(told) {
+        let end = ends[&asked.slug];
+        let Some(revoked) = told.revoked.first().copied() else {
+            // All of it fell into the lease of a process that was not there.
+            println!("{} was over before anybody could give it", asked.slug);
+            assert!(told.granted.is_empty(), "{} was never revoked", asked.slug);
+            let without = LEASE * i32::try_from(around(mishaps, end - asked.duration, end)).unwrap();
+            assert!(
+                asked.duration <= without + SLOW && without > TimeDelta::zero(),
+                "{} was never granted",
+                asked.slug
+            );
+            continue;
+        };
+        assert!(revoked >= end, "{} was revoked at {revoked}, before {end}", asked.slug);
+        assert!(revoked - end <= allowed(mishaps, end, revoked), "{} was revoked at {revoked}, not {end}", asked.slug);
+        assert!(told.granted.iter().any(|granted| *granted < revoked), "{} was revoked first", asked.slug);
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs PostgreSQL; ./test runs it"]
 async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
@@ -114,50 +163,17 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
     daypass.until_all_is_over(&asked, Duration::from_secs(120)).await;
 
     let (told, ends) = (daypass.told(&asked), daypass.ends());
-    let long = mishaps.iter().filter(|mishap| !mishap.killed && mishap.to - mishap.from > LEASE).count();
-    let killed = mishaps.iter().filter(|mishap| mishap.killed).count();
-    let figures = &daypass.balancer.as_ref().unwrap().figures;
-    println!(
-        "{} requests; {killed} kills, {} pauses, {long} of them longer than a lease; {} webhooks answered, {} connections refused, \
-         {} requests unanswered",
-        asked.len(),
-        mishaps.len() - killed,
-        figures.answered.load(Ordering::Relaxed),
-        figures.refused.load(Ordering::Relaxed),
-        figures.unanswered.load(Ordering::Relaxed),
-    );
     let doubled = doubled(&asked, &told, &mishaps);
-    println!("asking took {asking_took:.0} seconds, all of it {:.0}", began.elapsed().as_secs_f64());
+    figures(&daypass, &asked, &told, &mishaps, doubled);
     println!(
-        "{} grants, {} revocations, {doubled} doubled; late: {}; all was over {:.0} seconds after the last mishap",
-        told.iter().map(|told| told.granted.len()).sum::<usize>(),
-        told.iter().map(|told| told.revoked.len()).sum::<usize>(),
-        in_words(&lateness(&asked, &told, &ends)),
+        "asking took {asking_took:.0} seconds; all was over {:.0} seconds after the last mishap, {:.0} after the first request",
         calm.elapsed().as_secs_f64(),
+        began.elapsed().as_secs_f64(),
     );
-    assert!(long >= 2);
-    assert!(
-        doubled <= mishaps.len() - killed,
-        "only who stood still between a look and what follows can double anything"
-    );
-    for (asked, told) in asked.iter().zip(&told) {
-        let end = ends[&asked.slug];
-        let Some(revoked) = told.revoked.first().copied() else {
-            // All of it fell into the lease of a process that was not there.
-            println!("{} was over before anybody could give it", asked.slug);
-            assert!(told.granted.is_empty(), "{} was never revoked", asked.slug);
-            let without = LEASE * i32::try_from(around(&mishaps, end - asked.duration, end)).unwrap();
-            assert!(
-                asked.duration <= without + SLOW && without > TimeDelta::zero(),
-                "{} was never granted",
-                asked.slug
-            );
-            continue;
-        };
-        assert!(revoked >= end, "{} was revoked at {revoked}, before {end}", asked.slug);
-        assert!(revoked - end <= allowed(&mishaps, end, revoked), "{} was revoked at {revoked}, not {end}", asked.slug);
-        assert!(told.granted.iter().any(|granted| *granted < revoked), "{} was revoked first", asked.slug);
-    }
+    assert!(longer_than_a_lease(&mishaps) >= 2);
+    let pauses = mishaps.iter().filter(|mishap| !mishap.killed).count();
+    assert!(doubled <= pauses, "only who stood still between a look and what follows can double anything");
+    in_time(&asked, &told, &ends, &mishaps);
     let spared = |asked: &Asked| around(&mishaps, ends[&asked.slug] - asked.duration, ends[&asked.slug]) == 0;
     daypass.everything_came_together(&asked, spared).await;
 }
