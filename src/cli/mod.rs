@@ -69,26 +69,50 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn block_on(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(unreachable)?;
-    runtime.block_on(work)
+    let result = runtime.block_on(work);
+    // Whoever had something to finish has; nothing that hangs may keep the process.
+    runtime.shutdown_background();
+    result
 }
 
-/// Completes when the process is asked to stop: Ctrl-C, or SIGTERM from a service manager.
-async fn asked_to_stop() {
-    let interrupt = async {
+/// The signals that ask a process to stop: Ctrl-C, or SIGTERM from a service manager. From here on they end nothing by themselves.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            #[cfg(unix)]
+            interrupt: signal(SignalKind::interrupt())?,
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Completes when one comes; none that came since the last call is missed.
+    #[cfg(unix)]
+    async fn asked_to_stop(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
+    }
+
+    #[cfg(not(unix))]
+    async fn asked_to_stop(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! { () = interrupt => {}, () = terminate => {} }
+    }
+}
+
+/// Completes when the process is asked to stop.
+async fn asked_to_stop() {
+    match Signals::listen() {
+        Ok(mut signals) => signals.asked_to_stop().await,
+        Err(_) => std::future::pending().await,
+    }
 }

@@ -1,9 +1,13 @@
 //! `daypass serve`: the server.
+//!
+//! It stops in order: asked to, it takes no new work, tells load balancers to leave, finishes what has begun, and lets go of what
+//! does not end in time. Whatever it leaves, the next process finds in the database.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -11,9 +15,10 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tracing_subscriber::EnvFilter;
 
-use super::{Failure, asked_to_stop, unreachable, usage};
+use super::{Failure, Signals, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::engine::settings::{LogFormat, LogSettings, Settings};
 use crate::engine::{Engine, Options, Worker};
@@ -24,6 +29,15 @@ use crate::{target, web};
 /// Workers that look at due things at the same time, so that one slow target does not hold up the others. Two of them see to nothing
 /// but access, however much GitHub has to be told.
 const WORKERS: [Worker; 6] = [Worker::Access, Worker::Access, Worker::Any, Worker::Any, Worker::Any, Worker::Any];
+/// How long stopping takes at most: less than the 30 seconds Kubernetes gives before it kills.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>
+const BOUND: Duration = Duration::from_secs(25);
+/// What of it is kept for letting go: giving back leases, closing the database.
+const LETTING_GO: Duration = Duration::from_secs(3);
+/// When the entrance closes at the latest, so that what comes in last can be answered: a request takes 9 seconds at most.
+const ENTRANCE: Duration = Duration::from_secs(15);
+/// How long the entrance stays open at the least, so that load balancers can see that this process leaves.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Arguments of `daypass serve`.
 #[derive(Debug, Args)]
@@ -40,11 +54,24 @@ pub(super) async fn run(args: ServeArgs) -> Result<ExitCode, Failure> {
         .await
         .with_context(|| format!("`listen` {} cannot be used", settings.listen))
         .map_err(usage)?;
-    let server = Server::start(&settings, &Clock::system(), listener).await?;
+    let mut signals = Signals::listen().map_err(unreachable)?;
+    let clock = Clock::system();
+    let server = tokio::select! {
+        server = Server::start(&settings, &clock, listener) => server?,
+        () = signals.asked_to_stop() => return Ok(ExitCode::SUCCESS),
+    };
     tracing::info!(address = %server.address, version = env!("CARGO_PKG_VERSION"), "Daypass is up");
-    asked_to_stop().await;
-    tracing::info!("stopping: what has begun is finished first");
-    server.stop().await?;
+    signals.asked_to_stop().await;
+    tracing::info!("stopping: what has begun is finished first, within {} seconds", BOUND.as_secs());
+    tokio::select! {
+        stopped = server.stop(LEAVE) => stopped?,
+        () = signals.asked_to_stop() => {
+            return Err(unreachable(anyhow::anyhow!(
+                "asked twice, it stopped at once; what had begun is carried on by the next process"
+            )));
+        }
+    }
+    tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,7 +80,10 @@ pub(super) struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     engine: Engine,
+    /// Ends the work; `/readyz` tells.
     stop: watch::Sender<bool>,
+    /// Closes the entrance.
+    close: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     entrance: JoinHandle<std::io::Result<()>>,
 }
@@ -65,35 +95,75 @@ impl Server {
         let secrets = settings.webhook_secrets().map_err(usage)?;
         let address = listener.local_addr().map_err(unreachable)?;
         engine.begin().await.map_err(unreachable)?;
-        let (stop, stopping) = watch::channel(false);
-        let stopped = move || {
-            let mut stopping = stopping.clone();
-            async move {
-                // An error means that the sender is gone, which is a stop too.
-                let _ = stopping.wait_for(|stop| *stop).await;
-            }
-        };
+        let ((stop, stopping), (close, closing)) = (watch::channel(false), watch::channel(false));
         let workers = WORKERS
             .into_iter()
             .map(|worker| {
-                let (engine, stopped) = (engine.clone(), stopped());
+                let (engine, stopped) = (engine.clone(), told(stopping.clone()));
                 tokio::spawn(async move { engine.run(worker, stopped).await })
             })
             .collect();
-        let entrance = axum::serve(listener, web::router(engine.clone(), secrets)).with_graceful_shutdown(stopped());
+        let router = web::router(engine.clone(), secrets, stopping);
+        let entrance = axum::serve(listener, router).with_graceful_shutdown(told(closing));
         let entrance = tokio::spawn(entrance.into_future());
-        Ok(Self { address, engine, stop, workers, entrance })
+        Ok(Self { address, engine, stop, close, workers, entrance })
     }
 
-    /// Stops; what has begun is finished first.
-    pub(super) async fn stop(self) -> Result<(), Failure> {
-        let _ = self.stop.send(true);
-        for worker in self.workers {
-            worker.await.map_err(unreachable)?;
+    /// Stops, within [`BOUND`]. What has begun is finished first; meanwhile, and for `leave` at the least, the entrance stays
+    /// open: what it takes is on disk, and somebody else's work.
+    pub(super) async fn stop(self, leave: Duration) -> Result<(), Failure> {
+        let Self { engine, stop, close, mut workers, mut entrance, .. } = self;
+        let asked = Instant::now();
+        let _ = stop.send(true);
+        let work = async {
+            finish(&mut workers, asked + BOUND - LETTING_GO).await;
+            let _ = timeout_at(asked + BOUND, engine.let_go()).await;
+        };
+        let mut work = std::pin::pin!(work);
+        let worked = timeout_at(asked + ENTRANCE, async {
+            tokio::join!(&mut work, tokio::time::sleep(leave));
+        })
+        .await;
+        let _ = close.send(true);
+        if worked.is_err() {
+            work.await;
         }
-        self.entrance.await.map_err(unreachable)?.map_err(unreachable)?;
-        self.engine.store().close().await;
-        Ok(())
+        let closed = match timeout_at(asked + BOUND, &mut entrance).await {
+            Ok(closed) => closed.map_err(unreachable)?.map_err(unreachable),
+            Err(_) => {
+                entrance.abort();
+                tracing::warn!("some connections were still open; they are cut");
+                Ok(())
+            }
+        };
+        // A database that does not answer must not hold it up.
+        let _ = timeout_at(asked + BOUND, engine.store().close()).await;
+        closed
+    }
+}
+
+/// Completes once `told` holds true.
+async fn told(mut told: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = told.wait_for(|told| *told).await;
+}
+
+/// Waits for the steps that have begun; drops those that have not ended at `bound`.
+async fn finish(workers: &mut [JoinHandle<()>], bound: Instant) {
+    let mut dropped = 0;
+    for worker in workers {
+        match timeout_at(bound, &mut *worker).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a worker ended before it was asked to"),
+            Err(_) => {
+                worker.abort();
+                dropped += 1;
+                let _ = timeout_at(bound + LETTING_GO / 3, worker).await;
+            }
+        }
+    }
+    if dropped > 0 {
+        tracing::warn!(steps = dropped, "some steps did not end in time; whoever comes next does them again");
     }
 }
 

@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt;
 use tokio::sync::{Mutex, Notify};
 
 pub use error::EngineError;
@@ -51,6 +52,9 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 const RENEWAL: std::time::Duration = std::time::Duration::from_secs(10);
 /// How often an idle process looks for what others, who may have died since, left in a database they share.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(2);
+/// After this long GitHub does nothing any more for a request whose sender has left:
+/// <https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts>.
+const GITHUB_GIVES_UP: TimeDelta = TimeDelta::seconds(10);
 /// How many deliveries are looked at in one step.
 const DELIVERIES_PER_STEP: u32 = 100;
 /// How long the engine rests when its database does not work.
@@ -87,6 +91,8 @@ struct Inner {
     turns: turns::Turns,
     /// The time at the last step, and what was known of it.
     last_step: std::sync::Mutex<(u64, DateTime<Utc>)>,
+    /// What is being worked on. What is still here once every worker has stopped was not finished.
+    begun: std::sync::Mutex<Vec<Claim>>,
 }
 
 impl Engine {
@@ -94,8 +100,8 @@ impl Engine {
     pub fn new(store: Store, github: App, targets: Targets, clock: Clock, options: Options) -> Self {
         let snapshots = snapshot::Cache::default();
         let last_step = std::sync::Mutex::new((clock.revision(), clock.now()));
-        let (branches, wake, turns) =
-            (Mutex::default(), [Notify::new(), Notify::new()], turns::Turns::new(&options.repositories));
+        let (branches, wake, begun) = (Mutex::default(), [Notify::new(), Notify::new()], std::sync::Mutex::default());
+        let turns = turns::Turns::new(&options.repositories);
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -108,6 +114,7 @@ impl Engine {
                 wake,
                 turns,
                 last_step,
+                begun,
             }),
         }
     }
@@ -173,6 +180,7 @@ impl Engine {
             return Ok(true);
         }
         let Some((claim, _place)) = self.take(worker).await? else { return Ok(false) };
+        self.begun(|begun| begun.push(claim.clone()));
         // More work may have become due than this worker can take: let another one look too.
         self.wake();
         // Both make progress: with SQLite's one connection, renewing may have to wait for the work to let go of it.
@@ -180,10 +188,35 @@ impl Engine {
             done = self.perform(&claim) => done,
             error = self.keep_lease(&claim) => Err(error),
         };
-        if let Err(error) = done {
-            self.postpone(&claim, &error).await?;
+        let postponed = match done {
+            Ok(()) => Ok(()),
+            Err(error) => self.postpone(&claim, &error).await,
+        };
+        self.begun(|begun| begun.retain(|known| !known.is(&claim)));
+        postponed.map(|()| true)
+    }
+
+    fn begun(&self, change: impl FnOnce(&mut Vec<Claim>)) {
+        change(&mut self.inner.begun.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Gives back the jobs of steps that were dropped, so that nobody waits for their leases; call it once no worker is left.
+    /// Not sooner than what was last asked of others can no longer take effect: a target may still do what it was told, so its
+    /// lease runs out by itself.
+    pub async fn let_go(&self) {
+        let mut left = Vec::new();
+        self.begun(|begun| left = std::mem::take(begun));
+        let now = self.inner.clock.now();
+        for claim in left {
+            let free_at = match &claim.job {
+                Job::Target(_) => continue,
+                Job::Grant(..) | Job::Tidy => now,
+                _ => now + GITHUB_GIVES_UP,
+            };
+            if let Err(error) = self.inner.store.let_go(&claim, free_at).await {
+                tracing::warn!(job = %claim.job, %error, "the lease could not be given back; it runs out by itself");
+            }
         }
-        Ok(true)
     }
 
     /// Whether the clock went back, or was found to be wrong: what was planned for later may be due, or may have been.
@@ -204,12 +237,11 @@ impl Engine {
     pub async fn run(&self, worker: Worker, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let waiting = tokio::select! {
-                biased;
-                () = &mut stop => return,
-                worked = self.step_as(worker) => worked,
-            };
-            let pause = match waiting {
+            // Asked for between steps only: to wait for both at once would drop the step.
+            if stop.as_mut().now_or_never().is_some() {
+                return;
+            }
+            let pause = match self.step_as(worker).await {
                 Ok(true) => continue,
                 Ok(false) => None,
                 Err(error) => {

@@ -164,6 +164,11 @@ impl Claim {
         let passed = TimeDelta::from_std(lease.written.elapsed()).unwrap_or(TimeDelta::MAX);
         (lease.until - now).min(lease.length - passed)
     }
+
+    /// Whether both are the same taking of the same job.
+    pub fn is(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
 }
 
 /// A job in the queue, as operators see it.
@@ -250,6 +255,18 @@ impl Store {
         }
         *claim.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Lease { until, written, length: lease };
+        Ok(())
+    }
+
+    /// Gives back a claimed job that was not finished: it can be taken from `free_at` on, if not earlier.
+    pub async fn let_go(&self, claim: &Claim, free_at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE work SET held_until = $3 WHERE job = $1 AND token = $2 AND held_until > $3")
+            .bind(claim.job.to_string())
+            .bind(&claim.token)
+            .bind(free_at.timestamp_millis())
+            .execute(&self.pool)
+            .in_time()
+            .await?;
         Ok(())
     }
 

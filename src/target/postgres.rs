@@ -2,9 +2,13 @@
 //!
 //! Names cannot be bound as parameters, so the server itself quotes them (`format('%I')`). The login Daypass uses needs the
 //! ADMIN OPTION on the roles it hands out, and to end sessions `pg_signal_backend`; it needs no superuser.
+//!
+//! It looks before it speaks: after a crash between a statement and the record of it, the statement is not made again, and the
+//! server's log has it once. Each statement is a transaction of its own. One that spanned the look as well would stay open where a
+//! process is suspended between the two, and whoever revoked meanwhile would not see what it is about to commit.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -15,6 +19,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions};
 use super::{Observed, Receipt, Target, TargetError};
 use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::model::TargetKind;
+
+/// How old a look may be when the statement is made that rests on it. The process may have been suspended in between, and somebody
+/// else have gone on.
+const STALE: Duration = Duration::from_secs(15);
 
 /// A PostgreSQL server.
 pub struct Postgres {
@@ -65,8 +73,8 @@ impl Postgres {
             .map_err(failure)
     }
 
-    /// Runs a statement with two names in it, quoted by the server.
-    async fn run(&self, format: &'static str, role: &str, login: &str) -> Result<(), TargetError> {
+    /// Runs a statement with two names in it, quoted by the server; not if what it rests on was seen too long ago.
+    async fn run(&self, format: &'static str, role: &str, login: &str, looked: Instant) -> Result<(), TargetError> {
         let sql: String = sqlx::query_scalar("SELECT format($1, $2::text, $3::text)")
             .bind(format)
             .bind(role)
@@ -74,7 +82,12 @@ impl Postgres {
             .fetch_one(&self.pool)
             .await
             .map_err(failure)?;
-        sqlx::query(AssertSqlSafe(sql)).execute(&self.pool).await.map_err(failure)?;
+        let mut connection = self.pool.acquire().await.map_err(failure)?;
+        if looked.elapsed() > STALE {
+            let seconds = looked.elapsed().as_secs();
+            return Err(TargetError::Temporary(format!("looking took {seconds} seconds; nothing was changed")));
+        }
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await.map_err(failure)?;
         Ok(())
     }
 
@@ -147,6 +160,7 @@ impl Target for Postgres {
 
     async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
         let (role, login) = wanted(entitlement)?;
+        let looked = Instant::now();
         if !self.exists(login).await? {
             return Err(TargetError::Permanent(format!(
                 "there is no login {login:?}; create it, or correct `people: {{ …: {{ postgres: … }} }}` in the policy"
@@ -157,7 +171,9 @@ impl Target for Postgres {
                 "there is no role {role:?}; create it, or correct the entitlement"
             )));
         }
-        self.run("GRANT %I TO %I", role, login).await?;
+        if !self.is_member(role, login).await? {
+            self.run("GRANT %I TO %I", role, login, looked).await?;
+        }
         Ok(Receipt { summary: format!("{login} is a member of role {role}"), ..Receipt::default() })
     }
 
@@ -168,11 +184,14 @@ impl Target for Postgres {
         _now: DateTime<Utc>,
     ) -> Result<Receipt, TargetError> {
         let (role, login) = wanted(entitlement)?;
-        if self.exists(role).await? && self.exists(login).await? {
-            self.run("REVOKE %I FROM %I", role, login).await?;
+        let looked = Instant::now();
+        // Roles that are gone have no members.
+        let there = self.is_member(role, login).await?;
+        if there {
+            self.run("REVOKE %I FROM %I", role, login, looked).await?;
         }
         // PostgreSQL 16 keeps one membership per grantor: what somebody else gave, only they can take.
-        if self.is_member(role, login).await? {
+        if there && self.is_member(role, login).await? {
             return Err(TargetError::Permanent(format!(
                 "{login} is still a member of role {role}, granted by somebody else; revoke that by hand"
             )));

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -37,10 +37,12 @@ struct Entrance {
     engine: Engine,
     secrets: Arc<[SecretString]>,
     health: Arc<Mutex<Option<Health>>>,
+    stopping: watch::Receiver<bool>,
 }
 
-/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed.
-pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
+/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed. Once `stopping`
+/// holds true, load balancers are told to leave; webhooks that still come are taken, for whoever carries on.
+pub fn router(engine: Engine, secrets: Vec<SecretString>, stopping: watch::Receiver<bool>) -> Router {
     let header = |name: &'static str, value: &'static str| {
         SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
@@ -48,7 +50,7 @@ pub fn router(engine: Engine, secrets: Vec<SecretString>) -> Router {
         .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Entrance { engine, secrets: secrets.into(), health: Arc::default() })
+        .with_state(Entrance { engine, secrets: secrets.into(), health: Arc::default(), stopping })
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         .layer(header("cache-control", "no-store"))
@@ -97,8 +99,11 @@ fn is_signed(secrets: &[SecretString], signature: Option<&str>, body: &[u8]) -> 
     })
 }
 
-/// Whether work can be done: the database takes writes. However often it is asked, it is looked at once a second.
+/// Whether work can be done: nobody asked the process to stop, and the database takes writes. However often it is asked, it is looked at once a second.
 async fn ready(State(entrance): State<Entrance>) -> Response {
+    if *entrance.stopping.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     let mut last = entrance.health.lock().await;
     let health = match *last {
         Some((at, health)) if at.elapsed() < HEALTH_KEPT => health,

@@ -1,26 +1,50 @@
-//! `daypass sandbox` and `daypass serve` as two processes, with a real PostgreSQL server as `orders-db`.
+//! `daypass sandbox` and `daypass serve` as processes of their own, with a real PostgreSQL server as `orders-db`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::balancer::Balancer;
 use crate::daypass;
 use crate::support::postgres::Postgres;
 use crate::support::{Process, eventually, free_port};
+
+/// What an installation is made of.
+pub struct Setup {
+    /// Whether Daypass keeps its own database on the PostgreSQL server; otherwise SQLite.
+    pub store_in_postgres: bool,
+    /// How many processes serve.
+    pub processes: usize,
+    /// The files of the policy repository; the starter policy if there are none.
+    pub policy: Vec<(&'static str, String)>,
+    /// How often everything is looked at without being asked.
+    pub resync: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { store_in_postgres: false, processes: 1, policy: Vec::new(), resync: "2s" }
+    }
+}
 
 pub struct Installation {
     pub postgres: Postgres,
     pub dir: tempfile::TempDir,
     pub facts: Value,
-    port: u16,
-    serve: Option<Process>,
+    /// In front of the processes, if there are several.
+    pub balancer: Option<Balancer>,
+    /// Where each process listens.
+    pub ports: Vec<u16>,
+    serving: Mutex<Vec<Option<Process>>>,
     _sandbox: Process,
-    client: reqwest::Client,
+    pub client: reqwest::Client,
 }
 
 fn spawn(mut command: Command, log: PathBuf) -> Child {
@@ -29,11 +53,18 @@ fn spawn(mut command: Command, log: PathBuf) -> Child {
 }
 
 impl Installation {
-    /// Everything up, with the database of Daypass itself at `store` (`{}`: the PostgreSQL server).
+    /// One process, and everything up, with the database of Daypass itself at `store` (`{}`: the PostgreSQL server).
     pub fn start(store_in_postgres: bool) -> Self {
+        Self::set_up(Setup { store_in_postgres, ..Setup::default() })
+    }
+
+    /// Everything up.
+    pub fn set_up(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let port = free_port();
+        let ports: Vec<u16> = (0..setup.processes).map(|_| free_port()).collect();
+        let balancer = (setup.processes > 1).then(|| Balancer::start(ports.clone()));
+        let front = balancer.as_ref().map_or(ports[0], |balancer| balancer.port);
         let mut sandbox = daypass();
         sandbox
             .arg("sandbox")
@@ -41,7 +72,15 @@ impl Installation {
             .arg(at("github"))
             .arg("--print-json")
             .arg(at("facts.json"));
-        sandbox.args(["--webhook-url", &format!("http://127.0.0.1:{port}/webhooks/github")]);
+        sandbox.args(["--webhook-url", &format!("http://127.0.0.1:{front}/webhooks/github")]);
+        for (path, text) in &setup.policy {
+            let path = at("policy").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        if !setup.policy.is_empty() {
+            sandbox.arg("--policy").arg(at("policy"));
+        }
         if let Some(exchanges) = std::env::var_os("DAYPASS_EXCHANGES") {
             sandbox.arg("--record").arg(PathBuf::from(exchanges).join(format!("{}.jsonl", std::process::id())));
         }
@@ -54,36 +93,38 @@ impl Installation {
             facts.is_object()
         });
         std::fs::write(at("orders-url"), postgres.url("postgres")).unwrap();
-        let store = match store_in_postgres {
+        let store = match setup.store_in_postgres {
             true => postgres.url("daypass"),
             false => format!("sqlite://{}", at("daypass.db").display()),
         };
+        let database = json!({ "postgres": { "url_file": at("orders-url") } });
         let config = json!({
-            "listen": format!("127.0.0.1:{port}"),
+            "listen": format!("127.0.0.1:{front}"),
             "github": {
                 "api_url": facts["api_url"], "app_id": facts["app_id"], "private_key_file": facts["private_key_file"],
                 "webhook_secret_file": facts["webhook_secret_file"],
             },
             "repositories": [facts["repository"]],
             "store": { "url": store },
-            "targets": { "github": { "github": {} }, "orders-db": { "postgres": { "url_file": at("orders-url") } } },
-            "intervals": { "resync": "2s" },
+            "targets": { "github": { "github": {} }, "orders-db": database, "logs-db": database },
+            "intervals": { "resync": setup.resync },
         });
         // JSON is YAML.
         std::fs::write(at("daypass.yaml"), config.to_string()).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut installation = Self { postgres, dir, facts, port, serve: None, _sandbox: sandbox, client };
-        installation.serve();
+        let serving = Mutex::new(ports.iter().map(|_| None).collect());
+        let installation = Self { postgres, dir, facts, balancer, ports, serving, _sandbox: sandbox, client };
+        for which in 0..setup.processes {
+            installation.begin(which);
+            installation.until_up(which);
+        }
         installation
     }
 
     /// Starts `daypass serve`.
     pub fn serve(&mut self) {
-        let mut command = daypass();
-        command.args(["serve", "--config"]).arg(self.dir.path().join("daypass.yaml"));
-        self.serve = Some(Process(spawn(command, self.dir.path().join("serve.log"))));
-        let port = self.port;
-        eventually("daypass serve listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        self.begin(0);
+        self.until_up(0);
     }
 
     /// Starts another `daypass serve` on the same database, which gets no webhooks.
@@ -97,21 +138,55 @@ impl Installation {
         Process(spawn(command, at("another.log")))
     }
 
-    /// The first `daypass serve` is stopped where it stands, or goes on from there.
-    pub fn stop_still(&self, still: bool) {
-        let pid = self.serve.as_ref().unwrap().0.id().to_string();
-        let signal = if still { "-STOP" } else { "-CONT" };
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
     /// `kill -9` of `daypass serve`.
     pub fn kill(&mut self) {
-        self.serve = None;
+        self.kill_one(0);
     }
 
-    /// What `daypass serve` logged.
+    /// Starts one of the processes; it may take a moment until it is up.
+    pub fn begin(&self, which: usize) {
+        let mut command = daypass();
+        command.args(["serve", "--config"]).arg(self.dir.path().join("daypass.yaml"));
+        command.env("DAYPASS_LISTEN", format!("127.0.0.1:{}", self.ports[which]));
+        let log = self.dir.path().join(format!("serve-{which}.log"));
+        self.serving.lock().unwrap()[which] = Some(Process(spawn(command, log)));
+    }
+
+    /// Waits until one of the processes listens.
+    pub fn until_up(&self, which: usize) {
+        let port = self.ports[which];
+        eventually("daypass serve listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// `kill -9` of one of the processes.
+    pub fn kill_one(&self, which: usize) {
+        self.serving.lock().unwrap()[which] = None;
+    }
+
+    /// Sends one of the processes a signal, by its name.
+    pub fn signal(&self, which: usize, signal: &str) {
+        let pid = self.serving.lock().unwrap()[which].as_ref().unwrap().0.id();
+        crate::support::signal(pid, signal);
+    }
+
+    /// How one of the processes ended by itself; nothing if it has not within `limit`.
+    pub async fn ended(&self, which: usize, limit: Duration) -> Option<ExitStatus> {
+        let until = std::time::Instant::now() + limit;
+        loop {
+            if let Some(status) = self.serving.lock().unwrap()[which].as_mut().unwrap().0.try_wait().unwrap() {
+                return Some(status);
+            }
+            if std::time::Instant::now() >= until {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the processes logged, one after the other.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("serve.log")).unwrap()
+        let log = |which: usize| std::fs::read_to_string(self.dir.path().join(format!("serve-{which}.log"))).unwrap();
+        (0..self.ports.len()).map(log).collect()
     }
 
     pub fn tokens(&self) -> BTreeMap<String, String> {
@@ -158,13 +233,13 @@ impl Installation {
 
     /// What `/readyz` answers.
     pub async fn ready(&self) -> (StatusCode, String) {
-        let answer = self.client.get(format!("http://127.0.0.1:{}/readyz", self.port)).send().await.unwrap();
+        let answer = self.client.get(format!("http://127.0.0.1:{}/readyz", self.ports[0])).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
     /// Sends a webhook; what it is answered.
     pub async fn post_webhook(&self, headers: &[(&'static str, &str)], body: &'static str) -> StatusCode {
-        let mut request = self.client.post(format!("http://127.0.0.1:{}/webhooks/github", self.port)).body(body);
+        let mut request = self.client.post(format!("http://127.0.0.1:{}/webhooks/github", self.ports[0])).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -173,14 +248,19 @@ impl Installation {
 
     /// Alice asks with this text; the number of her pull request.
     pub async fn alice_asks(&self, slug: &str, request: &str) -> u64 {
+        self.asks("alice", slug, request).await
+    }
+
+    /// Somebody asks with this text; the number of the pull request.
+    pub async fn asks(&self, login: &str, slug: &str, request: &str) -> u64 {
         use reqwest::Method;
         let main = self.get("/git/ref/heads/main").await;
         let branch = json!({ "ref": format!("refs/heads/{slug}"), "sha": main["object"]["sha"] });
-        self.call("alice", Method::POST, "/git/refs", branch).await;
+        self.call(login, Method::POST, "/git/refs", branch).await;
         let file = json!({ "message": "Ask", "content": STANDARD.encode(request), "branch": slug });
-        self.call("alice", Method::PUT, &format!("/contents/grants/{slug}.yaml"), file).await;
+        self.call(login, Method::PUT, &format!("/contents/grants/{slug}.yaml"), file).await;
         let pull = json!({ "title": slug, "head": slug, "base": "main" });
-        self.call("alice", Method::POST, "/pulls", pull).await["number"].as_u64().unwrap()
+        self.call(login, Method::POST, "/pulls", pull).await["number"].as_u64().unwrap()
     }
 
     pub async fn dave_approves(&self, number: u64) {
@@ -208,7 +288,7 @@ impl Installation {
             if paths.filter(|path| path.starts_with("grants/") && *path != "grants/.gitkeep").count() == 0 {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("never reverted; the log says:\n{}", self.log());
     }
@@ -219,7 +299,7 @@ impl Installation {
             if self.get(&format!("/pulls/{number}")).await["merged"] == true {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("never merged; the log says:\n{}", self.log());
     }

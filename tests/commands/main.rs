@@ -6,11 +6,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balancer;
+mod chaos;
 mod demo;
 mod installation;
 mod kill;
+mod parts;
 mod pygithub;
+mod rolling;
 mod sandbox;
+mod stop;
 mod storage;
 mod validate;
 

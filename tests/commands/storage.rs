@@ -84,11 +84,11 @@ async fn a_process_that_is_stopped_is_stood_in_for_by_another_on_postgres() {
     let _another = daypass.another();
     // Somewhere in the middle of its looking around, which it does all the time.
     tokio::time::sleep(Duration::from_millis(2_345)).await;
-    daypass.stop_still(true);
+    daypass.signal(0, "STOP");
     // What it held is free when its lease ends, 30 seconds later at most.
     eventually("alice cannot read", || !daypass.postgres.can_read_orders("alice"));
     daypass.until_reverted().await;
-    daypass.stop_still(false);
+    daypass.signal(0, "CONT");
     // It carries on where it was, and notices that it is late.
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(daypass.orders_were_told("GRANT orders_readonly TO alice"), 1);

@@ -93,12 +93,12 @@ async fn a_server_that_is_away_is_named_and_found_again_on_postgres() {
 async fn a_server_that_says_nothing_is_given_up_in_time_on_postgres() {
     let server = Postgres::start();
     let store = open(&server).await;
-    server.stop_still(true);
+    server.pause();
     let started = Instant::now();
     let error = store.ping().await.unwrap_err();
     assert_eq!(error.reason(), Reason::NoAnswer, "{error}");
     assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
-    server.stop_still(false);
+    server.go_on();
     until_well(&store).await;
 }
 

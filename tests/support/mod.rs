@@ -43,3 +43,9 @@ pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
 pub fn is_root() -> bool {
     std::process::Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"))
 }
+
+/// Sends a signal, by its name, to a process we started.
+pub fn signal(pid: u32, signal: &str) {
+    let sent = std::process::Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill -{signal} {pid}");
+}

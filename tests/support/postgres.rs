@@ -31,6 +31,13 @@ fn program(name: &str) -> Command {
     command
 }
 
+impl Drop for Postgres {
+    /// Sessions that stand still would not notice that their server is gone.
+    fn drop(&mut self) {
+        self.go_on();
+    }
+}
+
 impl Postgres {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -59,7 +66,8 @@ impl Postgres {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
         let server = program("postgres")
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "fsync=off", "-c", "log_statement=all"])
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-D"])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
+            .args(["-c", "log_timezone=UTC", "-c", "log_line_prefix=%m [%p] ", "-D"])
             .arg(self.dir.path().join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -79,16 +87,6 @@ impl Postgres {
         let _ = std::fs::remove_file(pid);
     }
 
-    /// The server is there and says nothing, as if its machine had gone; or it goes on.
-    pub fn stop_still(&self, still: bool) {
-        let postmaster = self.server.as_ref().unwrap().0.id().to_string();
-        let signal = if still { "-STOP" } else { "-CONT" };
-        let children = Command::new("pgrep").args(["-P", &postmaster]).output().unwrap();
-        for pid in String::from_utf8(children.stdout).unwrap().split_whitespace().chain([postmaster.as_str()]) {
-            assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
-        }
-    }
-
     /// Daypass's database takes no writes any more, or takes them again; who is connected has to connect again.
     pub fn make_read_only(&self, read_only: bool) {
         let setting = if read_only { "on" } else { "off" };
@@ -104,6 +102,28 @@ impl Postgres {
         assert!(self.server.is_none());
         let path = self.dir.path().join("data").join(file);
         std::fs::OpenOptions::new().write(true).open(path).unwrap().write_all(start).unwrap();
+    }
+
+    /// The server and all its sessions stand still: connections are open, and nobody answers.
+    pub fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Goes on after [`Postgres::pause`].
+    pub fn go_on(&self) {
+        self.signal_all("CONT");
+    }
+
+    fn signal_all(&self, name: &str) {
+        let Some(server) = &self.server else { return };
+        let pid = server.0.id();
+        let send = |pid: &str| Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
+        // The server first: it starts no session then that would be missed.
+        let _ = send(&pid.to_string());
+        let sessions = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
+        for session in String::from_utf8_lossy(&sessions.stdout).split_whitespace() {
+            let _ = send(session);
+        }
     }
 
     fn log_path(&self) -> PathBuf {

@@ -429,7 +429,10 @@ async fn start(
     let options = Options { repositories: vec![repository], resync: TimeDelta::minutes(5) };
     let engine = Engine::new(store, app, targets, clock.clone(), options);
     engine.begin().await.unwrap();
-    Daypass { web: web::router(engine.clone(), vec![credentials.webhook_secret]), engine }
+    Daypass {
+        web: web::router(engine.clone(), vec![credentials.webhook_secret], tokio::sync::watch::channel(false).1),
+        engine,
+    }
 }
 
 /// Somebody of acme.

@@ -43,6 +43,33 @@ async fn alice_reads_the_orders_while_she_has_the_role_and_not_afterwards() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL; ./test runs it"]
+async fn what_is_so_already_is_not_said_again_and_sessions_end_all_the_same_on_postgres() {
+    let server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    let access = membership("orders_readonly", "alice");
+    let told = |statement: &str| server.log().lines().filter(|line| line.contains(statement)).count();
+    for _ in 0..3 {
+        target.grant(&access, now).await.unwrap();
+    }
+    assert_eq!(told("GRANT orders_readonly TO alice"), 1);
+
+    // As if a process had died between the statement and the end of the sessions.
+    server.admin("REVOKE orders_readonly FROM alice");
+    let mut session =
+        server.psql_command("alice").args(["-c", "SELECT pg_sleep(600)"]).stderr(Stdio::null()).spawn().unwrap();
+    let sessions = || server.psql("admin", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").unwrap();
+    eventually("alice's session runs", || sessions() == "1");
+    let receipt = target.revoke(&access, None, now).await.unwrap();
+    assert_eq!(receipt.summary, "alice is no longer a member of role orders_readonly; 1 running session ended");
+    assert_eq!(told("REVOKE orders_readonly FROM alice"), 1, "that was the administrator");
+    assert!(!session.wait().unwrap().success());
+
+    server.admin("DROP ROLE alice");
+    target.revoke(&access, None, now).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
 async fn a_session_that_is_open_when_the_role_is_revoked_is_ended() {
     let server = Postgres::start();
     let (target, now) = (target(&server), chrono::Utc::now());

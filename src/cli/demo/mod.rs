@@ -49,7 +49,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
         story::what_to_try(&stage);
         asked_to_stop().await;
     }
-    server.stop().await?;
+    server.stop(std::time::Duration::ZERO).await?;
     match told {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(_) => {
