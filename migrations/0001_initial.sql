@@ -18,7 +18,8 @@ CREATE TABLE marks (
 );
 
 -- Work that is due at some time. One row per thing to look at, however often it was asked for; `revision` counts the asking,
--- `token` fences: whoever lost the lease cannot finish the work. `lane` 0 is access, which waits for nothing else; `owner` is whose
+-- `token` fences: whoever lost the lease cannot finish the work. `lane` 0 is the targets and 1 the clock of grants, which
+-- wait for nothing else, 2 everything else; `owner` is whose
 -- GitHub it needs, so that one organisation does not hold up the others.
 CREATE TABLE work (
     job        TEXT   NOT NULL PRIMARY KEY,
@@ -69,6 +70,14 @@ CREATE TABLE grants (
 );
 CREATE INDEX grants_by_state ON grants (state, ends_at);
 CREATE INDEX grants_by_slug ON grants (repository, slug);
+
+-- The targets live grants give something on.
+CREATE TABLE grant_targets (
+    target     TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    PRIMARY KEY (target, repository, id)
+);
 
 -- Files on the default branch whose origin could not be verified, until they are gone.
 CREATE TABLE refusals (

@@ -38,7 +38,8 @@ impl Engine {
             }
             Transition::Expire => {
                 self.end(&mut tx, row, EndReason::Expired, now).await?;
-                None
+                // Access may be gone already: then that is told.
+                Some(now)
             }
         };
         self.finish(claim, tx, again).await

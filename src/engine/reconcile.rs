@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Engine, EngineError, words};
 use crate::access::grant::{GrantRef, State, Transition};
@@ -23,13 +23,8 @@ const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
 /// What is due on a target, and by which grants.
 type Due = BTreeMap<Entitlement, BTreeSet<GrantRef>>;
 
-/// What became of an operation on a target.
-struct Outcome {
-    /// The grants it concerns: they may have something new to tell.
-    concerned: BTreeSet<GrantRef>,
-    /// What went wrong.
-    failure: Option<TargetError>,
-}
+/// What went wrong with an operation on a target.
+type Failure = Option<TargetError>;
 
 impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
@@ -50,11 +45,7 @@ impl Engine {
                 failures.push(TargetError::Permanent(why));
                 break;
             };
-            let outcome = self.carry_out(claim, target, &held, operation).await?;
-            failures.extend(outcome.failure);
-            for grant in &outcome.concerned {
-                self.tell(grant).await?;
-            }
+            failures.extend(self.carry_out(claim, target, &held, operation).await?);
         }
         if let Some(first) = failures.first() {
             let permanent = failures.iter().all(|failure| matches!(failure, TargetError::Permanent(_)));
@@ -69,7 +60,7 @@ impl Engine {
     async fn due(&self, name: &TargetName) -> Result<(Due, BTreeSet<Entitlement>), EngineError> {
         let now = self.inner.clock.instant();
         let (mut due, mut undecided) = (Due::new(), BTreeSet::new());
-        for row in self.inner.store.live_grants().await? {
+        for row in self.inner.store.live_grants_on(name).await? {
             let (is_due, starts) = (row.grant.is_due(now.latest), row.grant.next(now, false) == Transition::Start);
             let holder = GrantRef { repository: row.repository, id: row.grant.id };
             for entitlement in row.grant.entitlements.into_iter().filter(|entitlement| entitlement.target == *name) {
@@ -89,7 +80,7 @@ impl Engine {
         target: &Arc<dyn Target>,
         held: &BTreeMap<Entitlement, Held>,
         operation: Operation,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Failure, EngineError> {
         match operation {
             Operation::Revoke { entitlement, leaving } => {
                 let held = held.get(&entitlement);
@@ -101,8 +92,9 @@ impl Engine {
                 if let Some(held) = held.get(&entitlement) {
                     tx.forget_held(&entitlement, held.revision).await?;
                 }
+                look_at(&mut tx, &leaving, self.inner.clock.now()).await?;
                 tx.commit().await?;
-                Ok(Outcome { concerned: leaving, failure: None })
+                Ok(None)
             }
             Operation::Grant { entitlement, holders } => {
                 let known = held.get(&entitlement);
@@ -116,9 +108,10 @@ impl Engine {
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
                 tx.put_held(&entitlement, &Applied { holders, ..state }, None, now).await?;
-                tx.commit().await?;
                 joining.extend(leaving);
-                Ok(Outcome { concerned: joining, failure: None })
+                look_at(&mut tx, &joining, now).await?;
+                tx.commit().await?;
+                Ok(None)
             }
         }
     }
@@ -130,9 +123,8 @@ impl Engine {
         entitlement: &Entitlement,
         known: Option<&Held>,
         holders: BTreeSet<GrantRef>,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Failure, EngineError> {
         let now = self.inner.clock.now();
-        let failed = |failure| Outcome { concerned: BTreeSet::new(), failure: Some(failure) };
         let standing = match known {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
@@ -140,7 +132,7 @@ impl Engine {
                 Ok(observed) => observed == Observed::Present && !mutants::is(Mutant::ForgetStanding),
                 Err(failure) => {
                     self.note_failure(&holders, entitlement, &failure, false).await?;
-                    return Ok(failed(failure));
+                    return Ok(Some(failure));
                 }
             },
         };
@@ -174,14 +166,14 @@ impl Engine {
         entitlement: &Entitlement,
         granted: &Applied,
         called: Result<Option<Receipt>, TargetError>,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Failure, EngineError> {
         self.still_held(claim).await?;
         let holders = granted.holders.clone();
         let receipt = match called {
             Ok(receipt) => receipt,
             Err(failure) => {
                 self.note_failure(&holders, entitlement, &failure, false).await?;
-                return Ok(Outcome { concerned: BTreeSet::new(), failure: Some(failure) });
+                return Ok(Some(failure));
             }
         };
         let now = self.inner.clock.now();
@@ -189,8 +181,9 @@ impl Engine {
         tx.assert_held(claim).await?;
         tx.put_held(entitlement, granted, receipt.as_ref(), now).await?;
         self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
+        look_at(&mut tx, &holders, now).await?;
         tx.commit().await?;
-        Ok(Outcome { concerned: holders, failure: None })
+        Ok(None)
     }
 
     /// Sees that the claim outlasts a call to a target: a process that was paused must not act on work others have taken over.
@@ -234,7 +227,7 @@ impl Engine {
         entitlement: &Entitlement,
         held: Option<&Held>,
         leaving: BTreeSet<GrantRef>,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Failure, EngineError> {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
@@ -258,7 +251,7 @@ impl Engine {
         (entitlement, revision): (&Entitlement, i64),
         leaving: BTreeSet<GrantRef>,
         called: Result<Receipt, TargetError>,
-    ) -> Result<Outcome, EngineError> {
+    ) -> Result<Failure, EngineError> {
         self.still_held(claim).await?;
         match called {
             Ok(receipt) => {
@@ -269,8 +262,9 @@ impl Engine {
                     return Err(EngineError::NotYet(why));
                 }
                 self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
+                look_at(&mut tx, &leaving, self.inner.clock.now()).await?;
                 tx.commit().await?;
-                Ok(Outcome { concerned: leaving, failure: None })
+                Ok(None)
             }
             Err(failure) => {
                 if mutants::is(Mutant::ForgetFailedRevocation) {
@@ -279,7 +273,7 @@ impl Engine {
                     tx.commit().await?;
                 }
                 self.note_failure(&leaving, entitlement, &failure, true).await?;
-                Ok(Outcome { concerned: BTreeSet::new(), failure: Some(failure) })
+                Ok(Some(failure))
             }
         }
     }
@@ -375,6 +369,14 @@ impl Engine {
         }
         Ok(true)
     }
+}
+
+/// Asks for a look at grants that may have something new to tell.
+async fn look_at(tx: &mut Tx, grants: &BTreeSet<GrantRef>, now: DateTime<Utc>) -> Result<(), EngineError> {
+    for grant in grants {
+        tx.schedule(&Job::Grant(grant.repository.clone(), grant.id.clone()), now).await?;
+    }
+    Ok(())
 }
 
 /// Gives up on a call after [`DEADLINE`]. Targets survive being cancelled at any await.

@@ -12,18 +12,15 @@ use crate::store::{Claim, Job};
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
 
 impl Engine {
-    /// Asks for a look at every open pull request, the default branch, every live grant and every target.
+    /// Asks for a look at every open pull request, the default branch and every target. Every live grant has a look coming anyway.
     pub(super) async fn sweep(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
         let now = self.inner.clock.now();
         // What does not need GitHub comes first and is durable by itself: expiry must not wait for an outage.
-        let live = self.inner.store.live_grants().await?;
-        let mut targets = self.inner.store.targets_in_use().await?;
-        targets.extend(
-            live.iter().flat_map(|row| row.grant.entitlements.iter().map(|entitlement| entitlement.target.clone())),
-        );
+        let targets = self.inner.store.targets_in_use().await?;
         let mut tx = self.inner.store.begin().await?;
-        for row in live.iter().filter(|row| row.repository == *repository) {
-            tx.schedule(&Job::Grant(repository.clone(), row.grant.id.clone()), now).await?;
+        let forgotten = tx.schedule_forgotten_grants(repository, now).await?;
+        if forgotten > 0 {
+            tracing::warn!(%repository, forgotten, "live grants were looked at by nobody");
         }
         for name in targets {
             tx.schedule(&Job::Target(name), now).await?;

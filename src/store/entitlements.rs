@@ -75,12 +75,13 @@ impl Store {
         row.as_ref().map(held_row).transpose()
     }
 
-    /// The targets on which something is applied.
+    /// The targets on which something is applied, or is to be.
     pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
-        let names: Vec<String> = sqlx::query_scalar("SELECT DISTINCT target FROM entitlements ORDER BY target")
-            .fetch_all(&self.pool)
-            .in_time()
-            .await?;
+        let names: Vec<String> =
+            sqlx::query_scalar("SELECT target FROM entitlements UNION SELECT target FROM grant_targets ORDER BY 1")
+                .fetch_all(&self.pool)
+                .in_time()
+                .await?;
         names
             .iter()
             .map(|name| {

@@ -1,12 +1,14 @@
 //! Grants, live and over, and files that were refused.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::patience::InTime;
 use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
 use crate::access::grant::{Grant, GrantId, State};
-use crate::policy::name::{BlobId, RepositoryName, Slug};
+use crate::policy::name::{BlobId, RepositoryName, Slug, TargetName};
 
 /// A grant with what belongs to it in this installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,20 @@ impl Store {
         rows.iter().map(grant_row).collect()
     }
 
+    /// Every grant that is not over and gives something on a target.
+    pub async fn live_grants_on(&self, target: &TargetName) -> Result<Vec<GrantRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT grants.repository, grants.body, grants.revert_pull FROM grant_targets \
+             JOIN grants ON grants.repository = grant_targets.repository AND grants.id = grant_targets.id \
+             WHERE grant_targets.target = $1 ORDER BY grants.ends_at, grants.repository, grants.id",
+        )
+        .bind(target.as_str())
+        .fetch_all(&self.pool)
+        .in_time()
+        .await?;
+        rows.iter().map(grant_row).collect()
+    }
+
     /// Every grant of a repository, those that are over included, oldest end first.
     pub async fn grants_of(&self, repository: &RepositoryName) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE repository = $1 ORDER BY ends_at, id");
@@ -189,6 +205,26 @@ impl Tx {
         .execute(&mut *self.tx)
         .in_time()
         .await?;
+        self.set_targets(row).await
+    }
+
+    /// Remembers the targets of a grant for as long as it is live.
+    async fn set_targets(&mut self, row: &GrantRow) -> Result<(), StoreError> {
+        let ended = matches!(row.grant.state, State::Ended { .. });
+        let sql = match ended {
+            true => "DELETE FROM grant_targets WHERE target = $1 AND repository = $2 AND id = $3",
+            false => "INSERT INTO grant_targets (target, repository, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        };
+        let targets: BTreeSet<_> = row.grant.entitlements.iter().map(|entitlement| &entitlement.target).collect();
+        for target in targets {
+            sqlx::query(sql)
+                .bind(target.as_str())
+                .bind(row.repository.as_str())
+                .bind(row.grant.id.to_string())
+                .execute(&mut *self.tx)
+                .in_time()
+                .await?;
+        }
         Ok(())
     }
 

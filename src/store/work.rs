@@ -43,6 +43,9 @@ pub enum Job {
     Tidy,
 }
 
+/// The lane of what needs GitHub.
+const OTHER_LANE: i64 = 2;
+
 /// Which work a worker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane<'a> {
@@ -55,9 +58,14 @@ pub enum Lane<'a> {
 }
 
 impl Job {
-    /// Whether it is about access, and not about telling people.
-    fn is_access(&self) -> bool {
-        matches!(self, Self::Grant(..) | Self::Target(_))
+    /// What comes before what else is due: access, which the targets alone decide by the windows of the grants; then the clock of
+    /// grants; then telling people.
+    fn lane(&self) -> i64 {
+        match self {
+            Self::Target(_) => 0,
+            Self::Grant(..) => 1,
+            _ => OTHER_LANE,
+        }
     }
 
     /// Whose GitHub it needs; empty if nobody's.
@@ -130,8 +138,8 @@ impl FromStr for Job {
 /// A lane as a condition, and what to bind to its `$1`.
 fn of_lane(lane: Lane<'_>) -> (&'static str, &str) {
     match lane {
-        Lane::Access => ("lane = 0 AND $1 = ''", ""),
-        Lane::Owner(owner) => ("lane = 1 AND owner = $1", owner),
+        Lane::Access => ("lane < 2 AND $1 = ''", ""),
+        Lane::Owner(owner) => ("lane = 2 AND owner = $1", owner),
         Lane::Any => ("$1 = ''", ""),
     }
 }
@@ -339,12 +347,31 @@ impl Tx {
         )
         .bind(job.to_string())
         .bind(due.timestamp_millis())
-        .bind(i64::from(!job.is_access()))
+        .bind(job.lane())
         .bind(job.owner())
         .execute(&mut *self.tx)
         .in_time()
         .await?;
         Ok(())
+    }
+
+    /// Sees that every live grant of a repository has somebody who looks at it, at `now` if it has nobody. How many had not.
+    pub async fn schedule_forgotten_grants(
+        &mut self,
+        repository: &RepositoryName,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO work (job, lane, owner, due_at, revision, attempts) \
+             SELECT 'grant ' || repository || ' ' || id, 1, '', $2, 1, 0 FROM grants \
+             WHERE state <> 'ended' AND repository = $1 ON CONFLICT (job) DO NOTHING",
+        )
+        .bind(repository.as_str())
+        .bind(now.timestamp_millis())
+        .execute(&mut *self.tx)
+        .in_time()
+        .await?;
+        Ok(done.rows_affected())
     }
 
     /// The claimed job is done; `again` is when to look next, if at all. If it was asked for meanwhile, it is due at once.
