@@ -4,6 +4,7 @@
 //! not be reached.
 
 mod demo;
+mod rebuild;
 mod sandbox;
 mod serve;
 mod validate;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
+    /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
+    Rebuild(rebuild::RebuildArgs),
     /// Runs the server: takes webhooks, grants and revokes.
     Serve(serve::ServeArgs),
     /// Checks the working tree of a policy repository, offline.
@@ -56,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
+        Command::Rebuild(args) => block_on(rebuild::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
     };
     match result {

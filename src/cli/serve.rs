@@ -86,6 +86,8 @@ pub(super) struct Server {
     close: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     entrance: JoinHandle<std::io::Result<()>>,
+    /// Says that it serves.
+    heart: JoinHandle<()>,
 }
 
 impl Server {
@@ -106,18 +108,22 @@ impl Server {
         let router = web::router(engine.clone(), secrets, stopping);
         let entrance = axum::serve(listener, router).with_graceful_shutdown(told(closing));
         let entrance = tokio::spawn(entrance.into_future());
-        Ok(Self { address, engine, stop, close, workers, entrance })
+        let heart = engine.clone();
+        let heart = tokio::spawn(async move { heart.say_serving().await });
+        Ok(Self { address, engine, stop, close, workers, entrance, heart })
     }
 
     /// Stops, within [`BOUND`]. What has begun is finished first; meanwhile, and for `leave` at the least, the entrance stays
     /// open: what it takes is on disk, and somebody else's work.
     pub(super) async fn stop(self, leave: Duration) -> Result<(), Failure> {
-        let Self { engine, stop, close, mut workers, mut entrance, .. } = self;
+        let Self { engine, stop, close, mut workers, mut entrance, heart, .. } = self;
         let asked = Instant::now();
         let _ = stop.send(true);
         let work = async {
             finish(&mut workers, asked + BOUND - LETTING_GO).await;
             let _ = timeout_at(asked + BOUND, engine.let_go()).await;
+            heart.abort();
+            let _ = timeout_at(asked + BOUND, engine.store().say_serving(false, engine.clock().now())).await;
         };
         let mut work = std::pin::pin!(work);
         let worked = timeout_at(asked + ENTRANCE, async {
@@ -167,7 +173,7 @@ async fn finish(workers: &mut [JoinHandle<()>], bound: Instant) {
     }
 }
 
-async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {
+pub(super) async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {
     let Some(repository) = settings.repositories.first() else {
         return Err(usage(anyhow::anyhow!(
             "`repositories` names no policy repository; write repositories: [owner/name]"
@@ -183,7 +189,7 @@ async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine, Failure> {
     Ok(Engine::new(store, app, targets, clock.clone(), options))
 }
 
-fn log(settings: &LogSettings) -> Result<(), Failure> {
+pub(super) fn log(settings: &LogSettings) -> Result<(), Failure> {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&settings.level)).map_err(usage)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.format {

@@ -19,6 +19,7 @@ mod messages;
 mod provenance;
 mod publish;
 mod pull_request;
+mod rebuild;
 mod reconcile;
 mod redeliver;
 mod repository;
@@ -37,6 +38,7 @@ use futures::FutureExt;
 use tokio::sync::{Mutex, Notify};
 
 pub use error::EngineError;
+pub use rebuild::Rebuilt;
 pub use turns::Worker;
 
 use crate::github::{App, Repository, Usage, events};

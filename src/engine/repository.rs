@@ -63,6 +63,13 @@ async fn say_refused(
 impl Engine {
     /// Reads what is new on the default branch.
     pub(super) async fn sync(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        self.read_on(claim, repository).await?;
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// Reads on to the head of the default branch, and remembers that.
+    pub(super) async fn read_on(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
         let (github, branch) = self.open(repository).await?;
         let head = github.head(&branch).await?;
         let mut so_far = self.first_sight(repository, &head).await?;
@@ -79,14 +86,16 @@ impl Engine {
                 self.take_in(claim, &github, repository, step, (reading, &so_far)).await?;
             }
             if let (Reading::Again, Some(known)) = (onward, &known) {
-                self.end_what_is_gone(claim, &github, repository, (known, &head)).await?;
+                tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
+                self.end_what_is_gone(claim, &github, repository, (Some(known), &head)).await?;
             }
         }
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
         let so_far = ReadSoFar { head: Some(head.to_string()), first_until: None };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
-        self.finish(claim, tx, None).await
+        Ok(tx.commit().await?)
     }
 
     /// How far the default branch was read. A new database notes where it is: what is merged later, it has seen coming.
@@ -137,10 +146,11 @@ impl Engine {
         let effects = self.effects(github, repository, step, first).await?;
         let effects = self.news(repository, effects, reading).await?;
         let mut found = Vec::new();
-        for effect in effects.iter().filter(|_| first) {
+        for effect in &effects {
             if let Effect::Begin(grant) | Effect::Doubt(grant) = effect {
-                // What Daypass itself merged was due then, whatever it looks like now.
-                let was_due = matches!(effect, Effect::Begin(_)) || self.merged_it(step).await?;
+                // What Daypass itself merged was due then, whatever it looks like now. A database that was put back from a backup
+                // does not know that it was; the pull request does.
+                let was_due = first && (matches!(effect, Effect::Begin(_)) || self.merged_it(step).await?);
                 found.extend(self.perhaps_applied(github, repository, grant, was_due).await?);
             }
         }
@@ -226,29 +236,34 @@ impl Engine {
         Ok(news)
     }
 
-    /// Ends live grants whose file is not on the default branch, after its history was rewritten, and puts that on record.
-    async fn end_what_is_gone(
+    /// Ends live grants whose file is not on the default branch; how many. If its history was rewritten since `known`, that goes on
+    /// record.
+    pub(super) async fn end_what_is_gone(
         &self,
         claim: &Claim,
         github: &Repository,
         repository: &RepositoryName,
-        (known, head): (&str, &CommitId),
-    ) -> Result<(), EngineError> {
-        tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
+        (known, head): (Option<&str>, &CommitId),
+    ) -> Result<usize, EngineError> {
         let files = self.files(github, head).await?;
         let there = grant_files(&files);
         let live = self.inner.store.live_grants().await?;
-        let gone =
-            live.into_iter().filter(|row| row.repository == *repository && !there.contains_key(&row.grant.id.slug));
-        let now = self.inner.clock.now();
+        let gone: Vec<GrantRow> = live
+            .into_iter()
+            .filter(|row| row.repository == *repository && !there.contains_key(&row.grant.id.slug))
+            .collect();
+        let (now, ended) = (self.inner.clock.now(), gone.len());
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        let details = serde_json::json!({ "before": known, "after": head });
-        tx.record(&Event::new(repository, EventKind::HistoryRewritten, known, head, now, details)).await?;
+        if let Some(known) = known {
+            let details = serde_json::json!({ "before": known, "after": head });
+            tx.record(&Event::new(repository, EventKind::HistoryRewritten, known, head, now, details)).await?;
+        }
         for row in gone {
             self.end(&mut tx, row, EndReason::Revoked, now).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(ended)
     }
 
     /// Whether Daypass merged the pull request of a step.
@@ -304,9 +319,10 @@ impl Engine {
             after.iter().filter(|(slug, file)| before.get(*slug).map(|file| &file.blob) != Some(&file.blob))
         {
             let live = self.inner.store.live_grant(repository, slug).await?;
-            if live.is_some_and(|row| row.grant.blob == file.blob && row.grant.merge_commit != step.tip) {
-                // Back to what was approved, after a refused edit.
-                if step.pull.is_none() || self.is_own_step(step).await? {
+            if let Some(row) = live.filter(|row| row.grant.blob == file.blob) {
+                // Verified when it was merged; approvers may have left since. Or back to what was approved, after a refused edit.
+                let verified = row.grant.merge_commit == step.tip;
+                if verified || step.pull.is_none() || self.is_own_step(step).await? {
                     continue;
                 }
             }

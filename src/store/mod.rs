@@ -15,6 +15,7 @@ mod inbox;
 mod messages;
 mod patience;
 mod pulls;
+mod rebuild;
 mod work;
 
 use std::str::FromStr;
@@ -32,6 +33,7 @@ pub use inbox::Delivery;
 pub use messages::Message;
 use patience::InTime;
 pub use pulls::Published;
+pub use rebuild::Unreadable;
 pub use work::{Claim, Job, JobError, Lane, Waiting};
 
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.

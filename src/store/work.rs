@@ -248,6 +248,29 @@ impl Store {
         }
     }
 
+    /// Takes one certain job for `lease`, if it waits and nobody holds it.
+    pub async fn claim_job(
+        &self,
+        job: &Job,
+        now: DateTime<Utc>,
+        lease: TimeDelta,
+    ) -> Result<Option<Claim>, StoreError> {
+        let (token, written) = (uuid::Uuid::new_v4().to_string(), Instant::now());
+        let revision: Option<i64> = sqlx::query_scalar(
+            "UPDATE work SET token = $2, held_until = $3 WHERE job = $1 AND (held_until IS NULL OR held_until <= $4) \
+             RETURNING revision",
+        )
+        .bind(job.to_string())
+        .bind(&token)
+        .bind((now + lease).timestamp_millis())
+        .bind(now.timestamp_millis())
+        .fetch_optional(&self.pool)
+        .in_time()
+        .await?;
+        let lease = Arc::new(Mutex::new(Lease { until: now + lease, written, length: lease }));
+        Ok(revision.map(|revision| Claim { job: job.clone(), attempts: 0, revision, token, lease }))
+    }
+
     /// Holds a claimed job for `lease` from `now`; fails with [`StoreError::LeaseLost`] if somebody else holds it now.
     pub async fn renew(&self, claim: &Claim, now: DateTime<Utc>, lease: TimeDelta) -> Result<(), StoreError> {
         let (job, written, until) = (claim.job.to_string(), Instant::now(), now + lease);

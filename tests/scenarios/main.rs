@@ -12,6 +12,7 @@ mod life;
 mod outages;
 mod planned;
 mod provenance;
+mod rebuild;
 mod refused;
 mod reviews;
 mod storage;

@@ -212,6 +212,32 @@ impl World {
         self.restart().await;
     }
 
+    /// Where the database of Daypass is.
+    pub fn database_url(&self) -> String {
+        format!("sqlite://{}", self.dir.path().join("daypass.db").display())
+    }
+
+    /// A backup.
+    pub async fn copy_of_database(&self) -> Vec<u8> {
+        // Closing brings everything into the one file.
+        self.restart().await;
+        self.engine().store().close().await;
+        let copy = std::fs::read(self.dir.path().join("daypass.db")).unwrap();
+        self.restart().await;
+        self.settle().await;
+        copy
+    }
+
+    /// Daypass starts on a backup, and has done nothing yet.
+    pub async fn put_database_back(&self, backup: &[u8]) {
+        self.engine().store().close().await;
+        for file in ["daypass.db-wal", "daypass.db-shm"] {
+            let _ = std::fs::remove_file(self.dir.path().join(file));
+        }
+        std::fs::write(self.dir.path().join("daypass.db"), backup).unwrap();
+        self.restart().await;
+    }
+
     /// From now on no webhook arrives, or all do.
     pub fn lose_webhooks(&self, lost: bool) {
         *self.webhooks_lost.lock().unwrap() = lost;
