@@ -32,8 +32,9 @@ CREATE TABLE work (
     held_until BIGINT,
     last_error TEXT
 );
-CREATE INDEX work_due ON work (lane, due_at);
-CREATE INDEX work_of_owner ON work (owner, due_at);
+CREATE INDEX work_due ON work (lane, due_at, job);
+CREATE INDEX work_of_owner ON work (owner, lane, due_at, job);
+CREATE INDEX work_held ON work (held_until);
 
 -- How far the default branch of each policy repository has been read; nothing of it yet without `head`. What was on it up to
 -- `first_until`, when this database first saw it, may have been applied before this database was made.

@@ -41,11 +41,15 @@ pub enum Mutant {
     StartBlindly,
     /// I2, I4: a process that was paused and lost its work goes on as if it had not.
     IgnoreLostLease,
+    /// I8: errors of GitHub tell the installation's token.
+    TellTokens,
+    /// I8: errors of GitHub tell what the app proves itself with.
+    TellProofs,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::CountStaleReviews,
         Self::CountInvolvedReviews,
         Self::TrustEveryMerge,
@@ -64,6 +68,8 @@ impl Mutant {
         Self::BeginAgain,
         Self::StartBlindly,
         Self::IgnoreLostLease,
+        Self::TellTokens,
+        Self::TellProofs,
     ];
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::GithubError;
 use super::budget::Budget;
 use super::transport::{Answer, Transport, Usage, segment};
+use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 
 /// Tells the time. The client keeps no clock of its own.
@@ -378,6 +379,11 @@ impl AppInner {
     ) -> Result<Answer, GithubError> {
         let before = self.time.now();
         let answer = self.transport.send(method, path, token, body, etag).await?;
+        let of_installation = token.expose_secret().starts_with("ghs_");
+        let tells = if of_installation { Mutant::TellTokens } else { Mutant::TellProofs };
+        if answer.status.is_server_error() && mutants::is(tells) {
+            return Err(GithubError::Unavailable { message: token.expose_secret().to_owned() });
+        }
         if let Some(dated) = dated(&answer.headers) {
             let after = self.time.now();
             // Dated some time between the two; dates leave out the fraction of the second.

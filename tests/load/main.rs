@@ -9,6 +9,7 @@
 mod support;
 
 mod expiry;
+mod installations;
 mod webhooks;
 
 use std::time::Duration;

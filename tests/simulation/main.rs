@@ -71,7 +71,10 @@ async fn histories(shard: u64, shards: u64) {
             panic!("seed {seed}: {failure}\n\nshorter: {again}\n{}", in_words(&short));
         }
     }
-    println!("{} seeds: {counts:?}", seeds.len());
+    println!("{} seeds:", seeds.len());
+    for (what, times) in counts {
+        println!("{times:>9} × {what}");
+    }
 }
 
 #[tokio::test]

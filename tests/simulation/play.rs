@@ -445,6 +445,7 @@ impl Player {
 
     /// I1 and I5, always: nothing is given that is not due, and what was there before stays.
     async fn look(&mut self) -> Result<(), String> {
+        self.sky.add("promises checked", 2);
         let calls = self.world.orders.calls();
         if calls.len() > self.calls_seen {
             self.observe().await;
@@ -500,6 +501,8 @@ impl Player {
             }
         }
         self.observe().await;
+        // I2, I4, I5, I7; then I3 and I8. With a lost database, all of them are I6.
+        self.sky.add("promises checked", 6);
         self.check_access().await?;
         self.check_record().await
     }
@@ -600,7 +603,7 @@ impl Player {
         for pull in &self.model.pulls {
             texts.extend(self.world.comments(pull.number).await);
         }
-        match texts.iter().any(|text| text.contains("ghs_") || text.contains("PRIVATE KEY")) {
+        match texts.iter().any(|text| ["ghs_", "eyJ", "PRIVATE KEY"].iter().any(|secret| text.contains(secret))) {
             true => Err("I8: a secret is in the record or in a comment".to_owned()),
             false => Ok(()),
         }

@@ -122,7 +122,11 @@ impl Sky {
     }
 
     pub fn count(&self, what: &'static str) {
-        self.state.lock().unwrap().count(what);
+        self.add(what, 1);
+    }
+
+    pub fn add(&self, what: &'static str, times: u64) {
+        *self.state.lock().unwrap().counts.entry(what).or_default() += times;
     }
 
     /// How often that was injected.
