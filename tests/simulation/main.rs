@@ -10,6 +10,7 @@
 mod support;
 
 mod history;
+mod look;
 mod model;
 mod play;
 mod processes;
