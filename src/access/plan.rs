@@ -72,6 +72,18 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// What it is about.
+    pub fn entitlement(&self) -> &Entitlement {
+        match self {
+            Self::Revoke { entitlement, .. }
+            | Self::Release { entitlement, .. }
+            | Self::Grant { entitlement, .. }
+            | Self::Share { entitlement, .. } => entitlement,
+        }
+    }
+}
+
 /// The operations that make `applied` what is `due`: what takes access away first.
 pub fn plan(
     due: &BTreeMap<Entitlement, BTreeSet<GrantRef>>,

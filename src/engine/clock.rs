@@ -134,6 +134,10 @@ impl Timekeeper for Clock {
         self.instant().likely
     }
 
+    fn revision(&self) -> u64 {
+        Self::revision(self)
+    }
+
     fn learn(&self, later: TimeDelta) {
         let mut news = false;
         // Whoever waits for a time must know.

@@ -19,7 +19,13 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let row = self.inner.store.grant(repository, id).await?;
         // Whoever applied it tells; if they died before, it is told now.
-        self.tell(&GrantRef { repository: repository.clone(), id: id.clone() }).await?;
+        let holder = GrantRef { repository: repository.clone(), id: id.clone() };
+        self.tell(&holder).await?;
+        // Targets look at windows themselves; ten thousand ends are not ten thousand looks.
+        let gone = match &row {
+            Some(row) => self.is_gone(&holder, &row.grant.entitlements).await?,
+            None => true,
+        };
         let instant = self.inner.clock.instant();
         let now = instant.likely;
         let mut tx = self.inner.store.begin().await?;
@@ -37,6 +43,9 @@ impl Engine {
                 Some(instant.when_over(row.grant.window.ends_at))
             }
             Transition::Expire => {
+                if !gone {
+                    ask_targets(&mut tx, &row, now).await?;
+                }
                 self.end(&mut tx, row, EndReason::Expired, now).await?;
                 // Access may be gone already: then that is told.
                 Some(now)
@@ -61,9 +70,11 @@ impl Engine {
         if !mutants::is(Mutant::ForgetEndEvent) {
             tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
         }
-        row.grant.state = State::Ended { at, reason };
+        row.grant.state = State::Ended { at, reason: reason.clone() };
         tx.put_grant(&row).await?;
-        ask_targets(tx, &row, now).await?;
+        if reason != EndReason::Expired {
+            ask_targets(tx, &row, now).await?;
+        }
         // Without entitlements no target will say that it is done.
         tx.schedule(&Job::Revert(row.repository.clone(), id), now).await?;
         Ok(())

@@ -44,7 +44,7 @@ pub use turns::Worker;
 use crate::github::{App, Repository, Usage, events};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
-use crate::store::{Claim, Delivery, Job, Lane, Store, Tx};
+use crate::store::{Claim, Delivery, Job, Store, Tx};
 use crate::target::Targets;
 use clock::Clock;
 
@@ -187,7 +187,10 @@ impl Engine {
         self.wake();
         // Both make progress: with SQLite's one connection, renewing may have to wait for the work to let go of it.
         let done = tokio::select! {
-            done = self.perform(&claim) => done,
+            done = std::panic::AssertUnwindSafe(self.perform(&claim)).catch_unwind() => {
+                // A worker that is gone would be missed by nobody.
+                done.unwrap_or_else(|_| Err(EngineError::NotYet(format!("{} broke off; this is a mistake in Daypass", claim.job))))
+            }
             error = self.keep_lease(&claim) => Err(error),
         };
         let postponed = match done {
@@ -195,6 +198,8 @@ impl Engine {
             Err(error) => self.postpone(&claim, &error).await,
         };
         self.begun(|begun| begun.retain(|known| !known.is(&claim)));
+        // What it asked for may be another worker's.
+        self.wake();
         postponed.map(|()| true)
     }
 
@@ -223,8 +228,8 @@ impl Engine {
 
     /// Whether the clock went back, or was found to be wrong: what was planned for later may be due, or may have been.
     fn time_is_another(&self) -> bool {
-        let (revision, now) = (self.inner.clock.revision(), self.inner.clock.now());
         let mut last = self.inner.last_step.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (revision, now) = (self.inner.clock.revision(), self.inner.clock.now());
         let (known, before) = std::mem::replace(&mut *last, (revision, now));
         known != revision || before - now > TimeDelta::seconds(1)
     }
@@ -264,12 +269,9 @@ impl Engine {
             return tokio::time::sleep(pause).await;
         }
         let [for_access, for_any] = &self.inner.wake;
-        let (lane, wake) = match worker {
-            Worker::Access => (Lane::Access, for_access),
-            Worker::Any => (Lane::Any, for_any),
-        };
+        let wake = if worker == Worker::Access { for_access } else { for_any };
         let (store, now) = (&self.inner.store, self.inner.clock.now());
-        let Ok(due) = store.next_due(lane).await else { return tokio::time::sleep(PAUSE).await };
+        let Ok(due) = self.next_due(worker).await else { return tokio::time::sleep(PAUSE).await };
         let due = due.unwrap_or(DateTime::<Utc>::MAX_UTC);
         // What is due and was not taken has no place yet. What another process asks for meanwhile, nobody here is told.
         let latest = now + if store.is_shared() { LOOK_AGAIN } else { TimeDelta::minutes(1) };

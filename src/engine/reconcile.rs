@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -19,66 +20,105 @@ use crate::target::{Observed, Receipt, Target, TargetError};
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 /// How long a lease must hold yet before a target is called: as long as the call may take.
 const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
+/// How often a process tries to write what it did without a lease.
+const OWNING_UP: u32 = 10;
 
-/// What is due on a target, and by which grants.
-type Due = BTreeMap<Entitlement, BTreeSet<GrantRef>>;
+/// How long a plan is carried out; then another is made. Grants end, and others begin, meanwhile.
+const PLAN_KEPT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How soon another plan is made when something has to wait.
+const SOON: TimeDelta = TimeDelta::seconds(10);
+/// How long the first reading of a repository may stand still before what it has found is acted upon all the same.
+const READING_RESTS: TimeDelta = TimeDelta::minutes(2);
 
 /// What went wrong with an operation on a target.
 type Failure = Option<TargetError>;
 
+/// What is due on a target.
+#[derive(Default)]
+struct Due {
+    /// By which grants.
+    holders: BTreeMap<Entitlement, BTreeSet<GrantRef>>,
+    /// Until when, by the last of them.
+    until: BTreeMap<Entitlement, DateTime<Utc>>,
+    /// The planned grants that may start now, and are not decided: a database before this one may have decided them already.
+    undecided: BTreeSet<GrantRef>,
+}
+
 impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
     pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
+        let planned = Instant::now();
         let held = self.inner.store.held(name).await?;
-        let (due, undecided) = self.due(name).await?;
+        let due = self.due(name).await?;
+        // Nobody touches what only undecided grants may have given.
+        let waits = |held: &Held| !held.applied.holders.is_empty() && held.applied.holders.is_subset(&due.undecided);
         let applied = held
             .iter()
-            .filter(|(entitlement, _)| due.contains_key(*entitlement) || !undecided.contains(*entitlement))
+            .filter(|(entitlement, held)| due.holders.contains_key(*entitlement) || !waits(held))
             .map(|(entitlement, held)| (entitlement.clone(), held.applied.clone()))
             .collect();
-        let operations = plan(&due, &applied);
+        let mut operations = plan(&due.holders, &applied);
+        // What failed the last time must not keep the rest from having its turn.
+        operations
+            .sort_by_key(|operation| held.get(operation.entitlement()).is_some_and(|held| held.last_error.is_some()));
+        let being_read = self.inner.store.being_read(self.inner.clock.now() - READING_RESTS).await?;
         let target = self.inner.targets.get(name);
         let mut failures: Vec<TargetError> = Vec::new();
+        let mut again = None;
         for operation in operations {
             let Some(target) = &target else {
                 let why = "it is not configured on this server; add it to `targets` in daypass.yaml".to_owned();
                 failures.push(TargetError::Permanent(why));
                 break;
             };
-            failures.extend(self.carry_out(claim, target, &held, operation).await?);
+            if planned.elapsed() > PLAN_KEPT {
+                again = Some(self.inner.clock.now());
+                break;
+            }
+            // A grant that is read later may need what an earlier one no longer does.
+            let read_on = |leaving: &BTreeSet<GrantRef>| {
+                leaving.iter().any(|grant| being_read.iter().any(|name| name == grant.repository.as_str()))
+            };
+            if matches!(&operation, Operation::Revoke { leaving, .. } if read_on(leaving)) {
+                again = Some(self.inner.clock.now() + SOON);
+                continue;
+            }
+            failures.extend(self.carry_out(claim, target, (&held, &due), operation).await?);
         }
         if let Some(first) = failures.first() {
             let permanent = failures.iter().all(|failure| matches!(failure, TargetError::Permanent(_)));
             return Err(EngineError::Target { target: name.to_string(), message: first.to_string(), permanent });
         }
         let tx = self.inner.store.begin().await?;
-        self.finish(claim, tx, None).await
+        self.finish(claim, tx, again).await
     }
 
-    /// What is due on a target now, by the windows of the live grants; and what planned grants give that may start now: until that is
-    /// decided nobody touches it, for a database before this one may have decided it already.
-    async fn due(&self, name: &TargetName) -> Result<(Due, BTreeSet<Entitlement>), EngineError> {
+    /// What is due on a target now, by the windows of the live grants.
+    async fn due(&self, name: &TargetName) -> Result<Due, EngineError> {
         let now = self.inner.clock.instant();
-        let (mut due, mut undecided) = (Due::new(), BTreeSet::new());
+        let mut due = Due::default();
         for row in self.inner.store.live_grants_on(name).await? {
             let (is_due, starts) = (row.grant.is_due(now.latest), row.grant.next(now, false) == Transition::Start);
-            let holder = GrantRef { repository: row.repository, id: row.grant.id };
+            let (holder, ends) = (GrantRef { repository: row.repository, id: row.grant.id }, row.grant.window.ends_at);
+            if starts {
+                due.undecided.insert(holder.clone());
+            }
             for entitlement in row.grant.entitlements.into_iter().filter(|entitlement| entitlement.target == *name) {
                 if is_due {
-                    due.entry(entitlement).or_default().insert(holder.clone());
-                } else if starts {
-                    undecided.insert(entitlement);
+                    let until = due.until.entry(entitlement.clone()).or_insert(ends);
+                    *until = ends.max(*until);
+                    due.holders.entry(entitlement).or_default().insert(holder.clone());
                 }
             }
         }
-        Ok((due, undecided))
+        Ok(due)
     }
 
     async fn carry_out(
         &self,
         claim: &Claim,
         target: &Arc<dyn Target>,
-        held: &BTreeMap<Entitlement, Held>,
+        (held, due): (&BTreeMap<Entitlement, Held>, &Due),
         operation: Operation,
     ) -> Result<Failure, EngineError> {
         match operation {
@@ -97,17 +137,18 @@ impl Engine {
                 Ok(None)
             }
             Operation::Grant { entitlement, holders } => {
+                let until = due.until.get(&entitlement).copied().unwrap_or(DateTime::<Utc>::MIN_UTC);
                 let known = held.get(&entitlement);
-                self.grant_access(claim, target, &entitlement, known, holders).await
+                self.grant_access(claim, target, (&entitlement, until), known, holders).await
             }
             Operation::Share { entitlement, holders, mut joining, leaving } => {
-                let known = held.get(&entitlement).map(|held| held.applied.clone());
-                let state =
-                    known.unwrap_or(Applied { progress: Progress::Granted, standing: false, holders: BTreeSet::new() });
-                let now = self.inner.clock.now();
+                let Some(known) = held.get(&entitlement) else { return Ok(None) };
+                let (state, now) = (Applied { holders, ..known.applied.clone() }, self.inner.clock.now());
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
-                tx.put_held(&entitlement, &Applied { holders, ..state }, None, now).await?;
+                if !tx.update_held(&entitlement, known.revision, &state, None, now).await? {
+                    return Err(overtaken(&entitlement));
+                }
                 joining.extend(leaving);
                 look_at(&mut tx, &joining, now).await?;
                 tx.commit().await?;
@@ -120,10 +161,14 @@ impl Engine {
         &self,
         claim: &Claim,
         target: &Arc<dyn Target>,
-        entitlement: &Entitlement,
+        (entitlement, until): (&Entitlement, DateTime<Utc>),
         known: Option<&Held>,
         holders: BTreeSet<GrantRef>,
     ) -> Result<Failure, EngineError> {
+        if self.inner.clock.instant().latest >= until && !mutants::is(Mutant::ExpireLate) {
+            // It was due when the plan was made; its end asks for another.
+            return Ok(None);
+        }
         let now = self.inner.clock.now();
         let standing = match known {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
@@ -142,7 +187,7 @@ impl Engine {
         }
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        tx.put_held(entitlement, &state, None, now).await?;
+        let revision = tx.put_held(entitlement, &state, None, now).await?;
         tx.commit().await?;
         let called = match standing {
             true => Ok(None),
@@ -152,8 +197,8 @@ impl Engine {
             }
         };
         state.progress = Progress::Granted;
-        let done = self.after_grant(claim, entitlement, &state, called).await;
-        if done.as_ref().is_err_and(EngineError::is_lost_lease) && !standing {
+        let done = self.after_grant(claim, (entitlement, revision, until), &state, called).await;
+        if !standing && self.is_lost(claim, &done) {
             self.own_up(entitlement, Some(&holders)).await?;
         }
         done
@@ -163,7 +208,7 @@ impl Engine {
     async fn after_grant(
         &self,
         claim: &Claim,
-        entitlement: &Entitlement,
+        (entitlement, revision, until): (&Entitlement, i64, DateTime<Utc>),
         granted: &Applied,
         called: Result<Option<Receipt>, TargetError>,
     ) -> Result<Failure, EngineError> {
@@ -179,9 +224,15 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        tx.put_held(entitlement, granted, receipt.as_ref(), now).await?;
+        if !tx.update_held(entitlement, revision, granted, receipt.as_ref(), now).await? {
+            return Err(overtaken(entitlement));
+        }
         self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
         look_at(&mut tx, &holders, now).await?;
+        if self.inner.clock.instant().latest >= until {
+            // It ended during the call, and whoever noticed may have seen nothing to take away yet.
+            tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+        }
         tx.commit().await?;
         Ok(None)
     }
@@ -203,14 +254,35 @@ impl Engine {
         }
     }
 
+    /// Whether what was done was done without a lease, for all this process knows.
+    fn is_lost<T>(&self, claim: &Claim, done: &Result<T, EngineError>) -> bool {
+        let lost =
+            |error: &EngineError| error.is_lost_lease() || claim.left(self.inner.clock.now()) <= TimeDelta::zero();
+        done.as_ref().is_err_and(lost)
+    }
+
     /// Tells the others that this process was paused, lost its lease, and called a target all the same: they look again. The grants
     /// are those it gave the entitlement for; without, it took it away.
     async fn own_up(&self, entitlement: &Entitlement, gave: Option<&BTreeSet<GrantRef>>) -> Result<(), EngineError> {
-        let now = self.inner.clock.now();
         if mutants::is(Mutant::IgnoreLostLease) {
             return Ok(());
         }
         tracing::warn!(%entitlement, "called the target after the lease was lost; it is looked at again");
+        // Whoever was paused finds its connections gone. Nobody else knows of this.
+        for _ in 1..OWNING_UP {
+            match self.put_stray(entitlement, gave).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%entitlement, %error, "what was done without a lease could not be written")
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        self.put_stray(entitlement, gave).await
+    }
+
+    async fn put_stray(&self, entitlement: &Entitlement, gave: Option<&BTreeSet<GrantRef>>) -> Result<(), EngineError> {
+        let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         match gave {
             Some(holders) => tx.put_stray_grant(entitlement, holders, now).await?,
@@ -238,7 +310,7 @@ impl Engine {
         self.hold(claim).await?;
         let called = in_time(target.revoke(entitlement, receipt, now)).await;
         let done = self.after_revoke(claim, (entitlement, revision), leaving, called).await;
-        if done.as_ref().is_err_and(EngineError::is_lost_lease) {
+        if self.is_lost(claim, &done) {
             self.own_up(entitlement, None).await?;
         }
         done
@@ -258,8 +330,7 @@ impl Engine {
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
                 if !tx.forget_held(entitlement, revision).await? {
-                    let why = format!("{entitlement} was written by another process meanwhile; it is looked at again");
-                    return Err(EngineError::NotYet(why));
+                    return Err(overtaken(entitlement));
                 }
                 self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
                 look_at(&mut tx, &leaving, self.inner.clock.now()).await?;
@@ -369,6 +440,10 @@ impl Engine {
         }
         Ok(true)
     }
+}
+
+fn overtaken(entitlement: &Entitlement) -> EngineError {
+    EngineError::NotYet(format!("{entitlement} was written by another process meanwhile; it is looked at again"))
 }
 
 /// Asks for a look at grants that may have something new to tell.

@@ -85,7 +85,7 @@ impl Engine {
                 so_far.first_until.take_if(|first_until| first_until == step.tip.as_str());
                 self.take_in(claim, &github, repository, step, (reading, &so_far)).await?;
             }
-            if let (Reading::Again, Some(known)) = (onward, &known) {
+            if let (false, Some(known)) = (joined, &known) {
                 tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
                 self.end_what_is_gone(claim, &github, repository, (Some(known), &head)).await?;
             }
@@ -154,6 +154,10 @@ impl Engine {
                 found.extend(self.perhaps_applied(github, repository, grant, was_due).await?);
             }
         }
+        let mut known = BTreeMap::new();
+        for (entitlement, _) in &found {
+            known.extend(self.inner.store.held_one(entitlement).await?.map(|held| (entitlement.clone(), held.applied)));
+        }
         let mut rows = BTreeMap::new();
         for slug in effects.iter().filter_map(Effect::slug) {
             if let Some(row) = self.inner.store.live_grant(repository, &slug).await? {
@@ -164,6 +168,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         for (entitlement, applied) in found {
+            let applied = perhaps(applied, known.remove(&entitlement));
             tx.put_held(&entitlement, &applied, None, now).await?;
             tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
         }
@@ -427,6 +432,13 @@ impl Effect {
             issue: None,
         })
     }
+}
+
+/// What may be applied, together with what is known of it.
+fn perhaps(applied: Applied, known: Option<Applied>) -> Applied {
+    let Some(known) = known else { return applied };
+    let holders = known.holders.union(&applied.holders).cloned().collect();
+    Applied { holders, ..known }
 }
 
 /// A file that keeps an otherwise empty `grants/` in git, or explains it.

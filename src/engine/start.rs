@@ -29,7 +29,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let waits = |grant: &Grant| grant.next(self.inner.clock.instant(), false) == Transition::Start;
         let row = self.inner.store.grant(repository, id).await?;
-        let Some(mut row) = row.filter(|row| waits(&row.grant)) else { return self.done(claim).await };
+        let Some(mut row) = row else { return self.done(claim).await };
+        if !waits(&row.grant) {
+            return self.not_now(claim, repository, id).await;
+        }
         let (github, branch) = self.open(repository).await?;
         let mut obstacles = self.obstacles(&github, &branch, &row.grant).await?;
         if mutants::is(Mutant::StartBlindly) {
@@ -37,8 +40,7 @@ impl Engine {
         }
         // GitHub's answers may have told that it is earlier, or a paused process went on much later.
         if !waits(&row.grant) {
-            let tx = self.inner.store.begin().await?;
-            return self.finish(claim, tx, None).await;
+            return self.not_now(claim, repository, id).await;
         }
         let now = self.inner.clock.now();
         if let Some(first) = obstacles.first().filter(|_| now < row.grant.window.starts_at + PATIENCE) {
@@ -57,6 +59,14 @@ impl Engine {
         tx.record(&Event::new(repository, EventKind::Started, id, "start", now, details)).await?;
         ask_targets(&mut tx, &row, now).await?;
         tx.schedule(&Job::Grant(repository.clone(), id.clone()), now).await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// Leaves it to the clock of the grant to ask again: another process's clock may have asked too early.
+    async fn not_now(&self, claim: &Claim, repository: &RepositoryName, id: &GrantId) -> Result<(), EngineError> {
+        let mut tx = self.inner.store.begin().await?;
+        let soon = self.inner.clock.now() + TimeDelta::seconds(1);
+        tx.schedule(&Job::Grant(repository.clone(), id.clone()), soon).await?;
         self.finish(claim, tx, None).await
     }
 

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
+
 use super::{Engine, EngineError, LEASE};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Lane};
@@ -79,6 +81,18 @@ impl Drop for Place {
 }
 
 impl Engine {
+    /// When there is something for a worker next. Work for organisations that are not configured any more is nobody's.
+    pub(super) async fn next_due(&self, worker: Worker) -> Result<Option<DateTime<Utc>>, EngineError> {
+        let store = &self.inner.store;
+        let mut next = store.next_due(Lane::Access).await?;
+        if worker == Worker::Any {
+            for owner in &self.inner.turns.owners {
+                next = next.into_iter().chain(store.next_due(Lane::Owner(owner)).await?).min();
+            }
+        }
+        Ok(next)
+    }
+
     /// Takes the next job for a worker, with its organisation's place if it has one.
     pub(super) async fn take(&self, worker: Worker) -> Result<Option<(Claim, Option<Place>)>, EngineError> {
         let (store, now) = (&self.inner.store, self.inner.clock.now());

@@ -23,6 +23,9 @@ pub trait Timekeeper: Send + Sync {
     /// What GitHub's clock shows, as far as is known: tokens are made and judged by it.
     fn now(&self) -> DateTime<Utc>;
 
+    /// Changes whenever [`Timekeeper::now`] begins to follow another clock.
+    fn revision(&self) -> u64;
+
     /// An answer of GitHub was dated this much later than [`Timekeeper::now`]; earlier, if negative.
     fn learn(&self, later: TimeDelta);
 }
@@ -188,7 +191,13 @@ impl App {
             Some(id) => id,
             None => {
                 let path = format!("/repos/{}/{}/installation", segment(name.owner()), segment(name.name()));
-                let found: WithId = self.ask(Method::GET, &path).await?;
+                let found: WithId = match self.ask(Method::GET, &path).await {
+                    Err(GithubError::NotFound { .. }) => {
+                        let message = format!("the app is not installed on {name}, or may not see it");
+                        return Err(GithubError::Unavailable { message });
+                    }
+                    found => found?,
+                };
                 if let Ok(mut known) = self.inner.repositories.lock() {
                     known.insert(name.clone(), found.id);
                 }
@@ -198,6 +207,12 @@ impl App {
         let installation =
             self.inner.installations.lock().await.entry(id).or_insert_with(|| Arc::new(Installation::new(id))).clone();
         Ok(Repository { app: self.clone(), installation, name: name.clone() })
+    }
+
+    fn forget_installation(&self, id: u64) {
+        if let Ok(mut known) = self.inner.repositories.lock() {
+            known.retain(|_, of| *of != id);
+        }
     }
 
     /// Forgets the installation of a repository: it may have moved or be gone.
@@ -219,7 +234,16 @@ impl App {
             return Ok(known.secret.clone());
         }
         let path = format!("/app/installations/{}/access_tokens", installation.id);
-        let minted: Minted = self.ask(Method::POST, &path).await?;
+        let minted: Minted = match self.ask(Method::POST, &path).await {
+            // Not an answer to what is asked for with the token: absence of that must never be read out of it.
+            Err(GithubError::NotFound { .. }) => {
+                self.forget_installation(installation.id);
+                let message =
+                    format!("installation {} of the app is gone, or suspended; install the app again", installation.id);
+                return Err(GithubError::Unavailable { message });
+            }
+            minted => minted?,
+        };
         *token = Some(Token { secret: minted.token.clone(), expires_at: minted.expires_at });
         Ok(minted.token)
     }
@@ -377,14 +401,15 @@ impl AppInner {
         body: Option<&B>,
         etag: Option<&str>,
     ) -> Result<Answer, GithubError> {
-        let before = self.time.now();
+        let (before, known) = (self.time.now(), self.time.revision());
         let answer = self.transport.send(method, path, token, body, etag).await?;
         let of_installation = token.expose_secret().starts_with("ghs_");
         let tells = if of_installation { Mutant::TellTokens } else { Mutant::TellProofs };
         if answer.status.is_server_error() && mutants::is(tells) {
             return Err(GithubError::Unavailable { message: token.expose_secret().to_owned() });
         }
-        if let Some(dated) = dated(&answer.headers) {
+        // What was expected before something else was learned teaches nothing.
+        if let Some(dated) = dated(&answer.headers).filter(|_| self.time.revision() == known) {
             let after = self.time.now();
             // Dated some time between the two; dates leave out the fraction of the second.
             let earlier = dated + TimeDelta::seconds(1) - before;

@@ -101,6 +101,9 @@ impl GithubError {
     }
 }
 
+/// Limits are told anew every hour, in seconds.
+const LONGEST_WAIT: i64 = 2 * 3_600;
+
 /// How long GitHub wants to be left alone, if an answer says that a limit is reached; a minute if it does not say how long.
 pub(super) fn wait_after(status: StatusCode, headers: &HeaderMap, now: i64) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
@@ -112,7 +115,7 @@ pub(super) fn wait_after(status: StatusCode, headers: &HeaderMap, now: i64) -> O
     };
     let until_reset = || number("x-ratelimit-reset").filter(|_| spent).map(|reset| reset - now);
     let wait = retry_after.or_else(until_reset).unwrap_or(60);
-    limited.then(|| Duration::from_secs(u64::try_from(wait.max(1)).unwrap_or(60)))
+    limited.then(|| Duration::from_secs(u64::try_from(wait.clamp(1, LONGEST_WAIT)).unwrap_or(60)))
 }
 
 fn describe(error: &serde_json::Value) -> String {

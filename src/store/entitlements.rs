@@ -120,6 +120,32 @@ impl Tx {
         .await
     }
 
+    /// Writes how far an entitlement has come, if it was written `revision` times so far; false if it was written again since.
+    pub async fn update_held(
+        &mut self,
+        entitlement: &Entitlement,
+        revision: i64,
+        applied: &Applied,
+        receipt: Option<&Receipt>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE entitlements SET progress = $3, standing = $4, holders = $5, receipt = COALESCE($6, receipt), \
+             last_error = NULL, changed_at = $7, revision = revision + 1 WHERE key = $1 AND revision = $2",
+        )
+        .bind(key(entitlement))
+        .bind(revision)
+        .bind(write_json(&applied.progress))
+        .bind(i64::from(applied.standing))
+        .bind(write_json(&applied.holders))
+        .bind(receipt.map(write_json))
+        .bind(now.timestamp_millis())
+        .execute(&mut *self.tx)
+        .in_time()
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Writes that a process gave an entitlement without holding the work any more: it may be there now, by us. What others know
     /// of it stays, except that none of them saw it before Daypass.
     pub async fn put_stray_grant(

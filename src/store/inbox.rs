@@ -35,8 +35,11 @@ impl Store {
 
     /// Whether a delivery arrived, whenever that was.
     pub async fn knows_delivery(&self, id: &str) -> Result<bool, StoreError> {
-        let known: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM deliveries WHERE id = $1").bind(id).fetch_one(&self.pool).await?;
+        let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM deliveries WHERE id = $1")
+            .bind(id)
+            .fetch_one(&self.pool)
+            .in_time()
+            .await?;
         Ok(known > 0)
     }
 

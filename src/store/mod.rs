@@ -157,6 +157,15 @@ impl Store {
             .transpose()
     }
 
+    /// The repositories that are being read for the first time, and have got on with it since `since`.
+    pub async fn being_read(&self, since: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT name FROM repositories WHERE first_until IS NOT NULL AND synced_at > $1")
+            .bind(since.timestamp_millis())
+            .fetch_all(&self.pool)
+            .in_time()
+            .await
+    }
+
     /// Until when something was looked at.
     pub async fn mark(&self, name: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar("SELECT at FROM marks WHERE name = $1")

@@ -227,14 +227,17 @@ impl Store {
         let millis = now.timestamp_millis();
         let next = format!(
             "SELECT job, revision, attempts FROM work WHERE {condition} AND due_at <= $2 \
-             AND (held_until IS NULL OR held_until <= $2) ORDER BY due_at, job LIMIT 1"
+             AND (held_until IS NULL OR held_until <= $2 OR held_until > $3) ORDER BY due_at, job LIMIT 1"
         );
+        // No lease lasts that long: it was written by a clock that is ahead.
+        let absurd = (now + lease * 2).timestamp_millis();
         loop {
             // Before it is asked for: an answer may come late.
             let written = Instant::now();
             let row = sqlx::query(sqlx::AssertSqlSafe(next.as_str()))
                 .bind(owner)
                 .bind(millis)
+                .bind(absurd)
                 .fetch_optional(&self.pool)
                 .in_time()
                 .await?;
@@ -244,13 +247,14 @@ impl Store {
             let token = uuid::Uuid::new_v4().to_string();
             let taken = sqlx::query(
                 "UPDATE work SET token = $3, held_until = $4 \
-                 WHERE job = $2 AND revision = $5 AND (held_until IS NULL OR held_until <= $1)",
+                 WHERE job = $2 AND revision = $5 AND (held_until IS NULL OR held_until <= $1 OR held_until > $6)",
             )
             .bind(millis)
             .bind(&text)
             .bind(&token)
             .bind((now + lease).timestamp_millis())
             .bind(revision)
+            .bind(absurd)
             .execute(&self.pool)
             .in_time()
             .await?;
@@ -328,11 +332,12 @@ impl Store {
         Ok(())
     }
 
-    /// Makes everything due now that was planned for later, and cuts every lease to `lease`: they were told by a clock that was wrong.
+    /// Makes everything due now that was planned for later, and lets every lease last for `lease`: they were told by a clock that was
+    /// wrong.
     pub async fn hasten(&self, now: DateTime<Utc>, lease: TimeDelta) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE work SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END, \
-             held_until = CASE WHEN held_until IS NULL OR held_until < $2 THEN held_until ELSE $2 END",
+             held_until = CASE WHEN held_until IS NULL THEN NULL ELSE $2 END",
         )
         .bind(now.timestamp_millis())
         .bind((now + lease).timestamp_millis())
@@ -345,18 +350,18 @@ impl Store {
     /// When the next job of a lane is due or comes free, if there is one.
     pub async fn next_due(&self, lane: Lane<'_>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (conditions, owner) = lane.conditions();
-        // What is held is little, and comes free when its lease ends.
-        let mut next: Option<i64> = sqlx::query_scalar("SELECT MIN(held_until) FROM work WHERE held_until IS NOT NULL")
-            .fetch_one(&self.pool)
-            .in_time()
-            .await?;
+        let mut next: Option<i64> = None;
         for condition in conditions {
             let first = format!(
                 "SELECT due_at FROM work WHERE {condition} AND held_until IS NULL ORDER BY due_at, job LIMIT 1"
             );
             let due: Option<i64> =
                 sqlx::query_scalar(sqlx::AssertSqlSafe(first)).bind(owner).fetch_optional(&self.pool).in_time().await?;
-            next = next.into_iter().chain(due).min();
+            // What is held is little, and comes free when its lease ends.
+            let free = format!("SELECT MIN(held_until) FROM work WHERE held_until IS NOT NULL AND {condition}");
+            let free: Option<i64> =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(free)).bind(owner).fetch_one(&self.pool).in_time().await?;
+            next = next.into_iter().chain(due).chain(free).min();
         }
         next.map(|millis| time("work", millis)).transpose()
     }

@@ -101,6 +101,15 @@ impl Target for GithubTeams {
         if let Some(account) = self.account(&github, user).await? {
             github.remove_from_team(team, &account.login).await.map_err(failure)?;
         }
+        // What was not found may be there all the same: only a list without them proves that they are gone.
+        let members = github.team_members(team).await.map_err(failure)?;
+        let Some(members) = members else {
+            let why = format!("team {team} is not found; if it was renamed or removed, correct the policy");
+            return Err(TargetError::Temporary(why));
+        };
+        if members.iter().any(|member| member.id == user) {
+            return Err(TargetError::Temporary(format!("the account with id {user} is still a member of team {team}")));
+        }
         Ok(Receipt { summary: format!("no longer a member of team {team}"), ..Receipt::default() })
     }
 }

@@ -44,6 +44,8 @@ impl Postgres {
             // The error would quote the address, and with it the password.
             .map_err(|_| TargetError::Permanent("its `url` is no postgres:// address".to_owned()))?
             .application_name("daypass")
+            // The server gives up before we do: what we no longer wait for must not take effect later.
+            .options([("statement_timeout", "10s"), ("lock_timeout", "8s")])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(4)

@@ -295,3 +295,26 @@ async fn the_whole_life_of_a_request_costs_few_calls() {
     );
     assert!(cost(idle, life) - cost(start, idle) <= CALLS_OF_A_LIFE, "{}", cost(idle, life));
 }
+
+#[tokio::test]
+async fn a_person_github_does_not_find_for_a_while_is_not_taken_for_gone() {
+    let world = World::new().await;
+    let docs = world.alice().asks("docs", "role: docs-preview\nduration: 1h\nreason: Proofreading\n").await;
+    assert!(world.is_merged(docs).await && world.sandbox.is_in_team("docs", "alice"));
+    world.wait(TimeDelta::minutes(59)).await;
+    // Neither the person, nor the membership, nor the installation.
+    for hidden in ["/user/", "/memberships/", "/access_tokens"] {
+        world.sandbox.disturb(Some(Arc::new(move |_: &Method, path: &str| {
+            path.contains(hidden).then_some(Disturbance::Refuse(404))
+        })));
+        // With the next process, which has no token of the installation yet.
+        world.restart().await;
+        world.wait(TimeDelta::minutes(5)).await;
+        assert!(world.sandbox.is_in_team("docs", "alice"), "GitHub did nothing");
+        assert_eq!(world.count("removed").await, 0, "and nobody claims it did: {hidden}");
+    }
+    world.sandbox.disturb(None);
+    world.wait(TimeDelta::minutes(2)).await;
+    assert!(!world.sandbox.is_in_team("docs", "alice"));
+    assert_eq!(world.count("removed").await, 1);
+}

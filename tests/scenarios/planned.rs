@@ -79,3 +79,21 @@ async fn while_github_does_not_answer_it_does_not_start() {
     world.wait(TimeDelta::hours(2)).await;
     assert!(!world.orders.is_member("orders_readonly", "alice"), "the end stays where it was");
 }
+
+#[tokio::test]
+async fn an_extension_that_cannot_be_decided_does_not_prolong_what_it_extends() {
+    let world = World::new().await;
+    let now = "role: orders-db-reader\nduration: 2h\nreason: Checkouts hang\nticket: INC-8\n";
+    let running = world.alice().asks("running", now).await;
+    world.dave().approves(running).await;
+    let planned = world.alice().asks("extension", &PLANNED.replace("22:00", "12:00")).await;
+    world.dave().approves(planned).await;
+    assert!(world.is_merged(planned).await, "{}", world.check(planned).await.summary);
+    world.wait(TimeDelta::minutes(115)).await;
+    world.sandbox.disturb(Some(std::sync::Arc::new(|_, _| Some(daypass::sandbox::Disturbance::Refuse(503)))));
+    world.wait(TimeDelta::minutes(10)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"), "the first is over, the second did not begin");
+    world.sandbox.disturb(None);
+    world.wait(TimeDelta::minutes(3)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+}

@@ -118,3 +118,19 @@ async fn a_backup_from_before_the_end_learns_of_that_too() {
     world.settle().await;
     assert!(!world.orders.is_member("orders_readonly", "alice"));
 }
+
+#[tokio::test]
+async fn access_from_before_is_not_ours_only_because_a_later_grant_gives_it_too() {
+    let world = World::new().await;
+    world.orders.add("orders_readonly", "alice");
+    alice_has_the_orders(&world).await;
+    let backup = world.copy_of_database().await;
+    let longer = world.alice().asks("longer", &ORDERS.replace("2h", "3h")).await;
+    world.dave().approves(longer).await;
+    world.erin().approves(longer).await;
+    assert!(world.is_merged(longer).await, "{}", world.check(longer).await.summary);
+    world.put_database_back(&backup).await;
+    rebuild(&world).await;
+    world.wait(TimeDelta::minutes(190)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "she had it before");
+}

@@ -4,8 +4,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Differences up to this are nobody's fault.
-const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
+/// Differences up to this are nobody's fault. Much less than a lease: processes judge each other's leases by their own clocks.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(5);
 
 /// What the machine says.
 #[derive(Debug, Clone, Copy)]
