@@ -83,7 +83,15 @@ impl Engine {
                 again = Some(self.inner.clock.now() + SOON);
                 continue;
             }
+            let given = match &operation {
+                Operation::Grant { holders, .. } | Operation::Share { holders, .. } => holders.clone(),
+                Operation::Revoke { .. } | Operation::Release { .. } => BTreeSet::new(),
+            };
             failures.extend(self.carry_out(claim, target, (&held, &due), operation).await?);
+            for grant in &given {
+                // At once, while it is there: what is told is what a database after this one knows.
+                self.tell(grant).await?;
+            }
         }
         if let Some(first) = failures.first() {
             let permanent = failures.iter().all(|failure| matches!(failure, TargetError::Permanent(_)));

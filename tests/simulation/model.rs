@@ -119,6 +119,9 @@ pub struct Model {
     pub removals: Vec<(usize, DateTime<Utc>)>,
     /// When the default branch was set back.
     pub rewinds: Vec<DateTime<Utc>>,
+    /// Whether a database was lost before it had told what was there before a grant. The next one takes it for its own, and takes it
+    /// away in the end: better that than access nobody ends.
+    pub standing_unknown: bool,
     /// How often the database of Daypass was lost.
     pub databases_lost: u32,
 }

@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::history::{Action, Event, PEOPLE, ROLES, SLUGS, TEAMS};
-use crate::model::{Model, POLICIES, Pull, Review, Version, policy};
+use crate::model::{Model, POLICIES, Pull, Review, Version, database_roles, policy};
 use crate::processes::Processes;
 use crate::sky::{FOG, Sky};
 use crate::support::world::World;
@@ -169,6 +169,8 @@ impl Player {
             Action::LoseDatabase => {
                 self.sky.count("database lost");
                 self.model.databases_lost += 1;
+                self.observe().await;
+                self.model.standing_unknown |= self.standing_is_untold().await;
                 self.processes.stop_all().await;
                 self.world.lose_the_database().await;
             }
@@ -227,6 +229,21 @@ impl Player {
             self.model.policy = is;
             self.model.policies.push((self.world.now(), is));
         }
+    }
+
+    /// Whether a merged request gives what somebody had before, and nobody has told so yet.
+    async fn standing_is_untold(&self) -> bool {
+        for pull in &self.model.pulls {
+            let Some((version, _)) = pull.merged else { continue };
+            let version = &pull.versions[version];
+            let is_standing = PEOPLE[version.subject.unwrap_or(pull.author)] == STANDING.1
+                && database_roles(version.role).contains(&STANDING.0);
+            let told = self.world.comments(pull.number).await.iter().any(|text| text.contains("was there before"));
+            if is_standing && !told {
+                return true;
+            }
+        }
+        false
     }
 
     /// The index of an open request, if there is one.
