@@ -173,11 +173,6 @@ impl Engine {
         known: Option<&Held>,
         holders: BTreeSet<GrantRef>,
     ) -> Result<Failure, EngineError> {
-        if self.inner.clock.instant().latest >= until && !mutants::is(Mutant::ExpireLate) {
-            // It was due when the plan was made; its end asks for another.
-            return Ok(None);
-        }
-        let now = self.inner.clock.now();
         let standing = match known {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
@@ -189,6 +184,11 @@ impl Engine {
                 }
             },
         };
+        if self.inner.clock.instant().latest >= until && !mutants::is(Mutant::ExpireLate) {
+            // It was due when the plan was made, and time was up while others had their turn or the target was looked at.
+            return Ok(None);
+        }
+        let now = self.inner.clock.now();
         let mut state = Applied { progress: Progress::Granting, standing, holders: holders.clone() };
         if standing {
             state.progress = Progress::Granted;

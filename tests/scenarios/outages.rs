@@ -318,3 +318,45 @@ async fn a_person_github_does_not_find_for_a_while_is_not_taken_for_gone() {
     assert!(!world.sandbox.is_in_team("docs", "alice"));
     assert_eq!(world.count("removed").await, 1);
 }
+
+#[tokio::test]
+async fn a_target_that_is_so_slow_to_look_that_time_is_up_is_not_told_to_give_access() {
+    let world = Arc::new(World::new().await);
+    let (slow, asked) = (Arc::downgrade(&world), std::sync::atomic::AtomicBool::new(false));
+    world.orders.fail(Arc::new(move || {
+        if !asked.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            slow.upgrade().unwrap().advance(TimeDelta::minutes(121));
+        }
+        None
+    }));
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::minutes(6)).await;
+    let calls = world.orders.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("grant")), "{calls:?}");
+    assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_new_database_that_has_read_half_of_the_history_takes_nothing_away_that_the_rest_gives() {
+    let world = World::new().await;
+    let first = world.alice().asks("first", &ORDERS.replace("2h", "1h")).await;
+    world.dave().approves(first).await;
+    world.wait(TimeDelta::minutes(5)).await;
+    let second = world.alice().asks("second", ORDERS).await;
+    world.dave().approves(second).await;
+    world.wait(TimeDelta::minutes(60)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "by the second");
+    // Its files and reviews: that it exists is known before anything is read.
+    let hidden = format!("/pulls/{second}/");
+    world.sandbox.disturb(Some(Arc::new(move |_: &Method, path: &str| {
+        path.contains(&hidden).then_some(Disturbance::Refuse(503))
+    })));
+    world.lose_the_database().await;
+    world.settle().await;
+    world.sandbox.disturb(None);
+    world.wait(TimeDelta::minutes(2)).await;
+    assert_eq!(world.orders.calls().iter().filter(|call| call.starts_with("revoke")).count(), 0, "not for a moment");
+    world.wait(TimeDelta::minutes(70)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}

@@ -15,6 +15,7 @@ mod model;
 mod play;
 mod processes;
 mod sky;
+mod standstill;
 
 use std::collections::BTreeMap;
 

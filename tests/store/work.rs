@@ -17,6 +17,7 @@ on_both!(
     a_job_that_comes_again_waits_for_its_time_unless_somebody_asked_meanwhile,
     whoever_lost_the_lease_can_write_nothing,
     a_renewed_lease_is_kept_and_a_lost_one_is_noticed,
+    a_lease_written_by_a_clock_that_is_ahead_holds_up_nobody,
     a_restart_frees_what_the_dead_held,
     a_failed_job_comes_back_with_what_it_said,
     a_transaction_that_is_dropped_did_not_happen,
@@ -129,6 +130,15 @@ async fn a_job_that_comes_again_waits_for_its_time_unless_somebody_asked_meanwhi
     ask(&store, &sync(), later).await;
     finish(&store, &claim, Some(later + TimeDelta::hours(1))).await.unwrap();
     assert!(take(&store, later).await.is_some(), "it is due at once");
+}
+
+async fn a_lease_written_by_a_clock_that_is_ahead_holds_up_nobody(database: &Database) {
+    let store = database.open().await;
+    ask(&store, &sync(), noon()).await;
+    let ahead = take(&store, noon() + TimeDelta::hours(5)).await.unwrap();
+    let other = take(&store, noon()).await.expect("no lease lasts for five hours");
+    assert!(is_lost(finish(&store, &ahead, None).await));
+    finish(&store, &other, None).await.unwrap();
 }
 
 async fn whoever_lost_the_lease_can_write_nothing(database: &Database) {

@@ -70,6 +70,30 @@ async fn what_is_so_already_is_not_said_again_and_sessions_end_all_the_same_on_p
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL; ./test runs it"]
+async fn what_nobody_waits_for_any_more_does_not_take_effect_later_on_postgres() {
+    let server = Postgres::start();
+    let (target, now) = (target(&server), chrono::Utc::now());
+    let access = membership("orders_readonly", "alice");
+    let lock = "BEGIN; LOCK pg_auth_members IN SHARE MODE; SELECT pg_sleep(600)";
+    let mut locking = server.psql_command("admin").args(["-c", lock]).stderr(Stdio::null()).spawn().unwrap();
+    let waiting = || {
+        let sql = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_auth_members'::regclass AND NOT granted";
+        server.psql("admin", sql).unwrap()
+    };
+    let granted = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_auth_members'::regclass AND mode = 'ShareLock'";
+    eventually("memberships are locked", || server.psql("admin", granted).unwrap() == "1");
+    let gave_up = tokio::time::timeout(std::time::Duration::from_secs(2), target.grant(&access, now)).await;
+    assert!(gave_up.is_err(), "it hangs");
+    assert_eq!(waiting(), "1", "the server does not know that nobody waits any more");
+    // Less than any call may take: when we give one up in earnest, the server has done so before.
+    eventually("the server gives up, too", || waiting() == "0");
+    server.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
+    locking.wait().unwrap();
+    assert!(!server.can_read_orders("alice"));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
 async fn a_session_that_is_open_when_the_role_is_revoked_is_ended() {
     let server = Postgres::start();
     let (target, now) = (target(&server), chrono::Utc::now());
