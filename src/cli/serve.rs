@@ -3,7 +3,7 @@
 //! It stops in order: asked to, it takes no new work, tells load balancers to leave, finishes what has begun, and lets go of what
 //! does not end in time. Whatever it leaves, the next process finds in the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,8 +25,8 @@ use crate::engine::settings::{LogFormat, LogSettings, Settings};
 use crate::engine::{Engine, Options, Worker};
 use crate::github::{App, Transport};
 use crate::policy::model::TargetKind;
+use crate::policy::name::{RepositoryName, TargetName};
 use crate::store::Store;
-use crate::target::Targets;
 use crate::{target, web};
 
 /// Workers that look at due things at the same time, so that one slow target does not hold up the others. Two of them see to nothing
@@ -186,7 +186,7 @@ pub(super) async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine,
     let private_key = settings.private_key().map_err(usage)?;
     let app = App::new(transport, settings.github.app_id, &private_key, Arc::new(clock.clone())).map_err(usage)?;
     let targets = target::settings::build(&settings.targets, &app, repository).map_err(usage)?;
-    one_organisation_for_teams(settings, &targets).map_err(usage)?;
+    one_organisation_for_teams(&settings.repositories, &targets.kinds()).map_err(usage)?;
     let url = settings.store_url().map_err(usage)?;
     let store = Store::open(url.expose_secret()).await.map_err(unreachable)?;
     let options = Options { repositories: settings.repositories.clone(), resync: settings.intervals.resync.delta() };
@@ -194,10 +194,13 @@ pub(super) async fn engine(settings: &Settings, clock: &Clock) -> Result<Engine,
 }
 
 /// A `github` target is the teams of one organisation. The policy of another must not change them: its approvers are not theirs.
-fn one_organisation_for_teams(settings: &Settings, targets: &Targets) -> anyhow::Result<()> {
-    let owners: BTreeSet<String> = settings.repositories.iter().map(|name| name.owner().to_ascii_lowercase()).collect();
-    let kinds = targets.kinds();
-    match kinds.iter().find(|(_, kind)| **kind == TargetKind::Github).filter(|_| owners.len() > 1) {
+fn one_organisation_for_teams(
+    repositories: &[RepositoryName],
+    targets: &BTreeMap<TargetName, TargetKind>,
+) -> anyhow::Result<()> {
+    let owners: BTreeSet<String> = repositories.iter().map(|name| name.owner().to_ascii_lowercase()).collect();
+    let teams = targets.iter().find(|(_, kind)| **kind == TargetKind::Github);
+    match teams.filter(|_| owners.len() > 1) {
         Some((name, _)) => Err(anyhow::anyhow!(
             "target `{name}` is the teams of one organisation, and `repositories` are of several ({}); run a server for each of them",
             owners.into_iter().collect::<Vec<_>>().join(", ")
@@ -214,4 +217,22 @@ pub(super) fn log(settings: &LogSettings) -> Result<(), Failure> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_of_one_organisation_changes_no_teams_of_another() {
+        let repositories =
+            |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<RepositoryName>>();
+        let target = |kind| BTreeMap::from([("main".parse::<TargetName>().unwrap(), kind)]);
+        let two = repositories(&["acme/access", "other/access"]);
+        let refused = one_organisation_for_teams(&two, &target(TargetKind::Github)).unwrap_err().to_string();
+        assert!(refused.contains("`main`") && refused.contains("acme, other"), "{refused}");
+        assert!(one_organisation_for_teams(&two, &target(TargetKind::Postgres)).is_ok());
+        let one = repositories(&["acme/access", "Acme/more"]);
+        assert!(one_organisation_for_teams(&one, &target(TargetKind::Github)).is_ok());
+    }
 }

@@ -96,7 +96,7 @@ impl Engine {
     /// Takes the next job for a worker, with its organisation's place if it has one.
     pub(super) async fn take(&self, worker: Worker) -> Result<Option<(Claim, Option<Place>)>, EngineError> {
         let (store, now) = (&self.inner.store, self.inner.clock.now());
-        if let Some(claim) = store.claim_of(Lane::Access, now, LEASE).await? {
+        if let Some(claim) = store.claim(Lane::Access, now, LEASE).await? {
             return Ok(Some((claim, None)));
         }
         if worker == Worker::Access {
@@ -107,7 +107,7 @@ impl Engine {
             let Some(name) = turns.owners.get(owner) else { continue };
             // Taken before it is asked for, so that two workers do not both take the last place.
             let place = turns.take(owner);
-            if let Some(claim) = store.claim_of(Lane::Owner(name), now, LEASE).await? {
+            if let Some(claim) = store.claim(Lane::Owner(name), now, LEASE).await? {
                 return Ok(Some((claim, Some(place))));
             }
         }

@@ -12,6 +12,7 @@ mod error;
 mod grants;
 mod health;
 mod inbox;
+mod job;
 mod messages;
 mod patience;
 mod pulls;
@@ -30,11 +31,12 @@ pub use entitlements::Held;
 pub use error::{Reason, StoreError};
 pub use grants::{GrantRow, Refusal};
 pub use inbox::Delivery;
+pub use job::{Job, JobError, Lane};
 pub use messages::Message;
 use patience::InTime;
 pub use pulls::Published;
 pub use rebuild::Unreadable;
-pub use work::{Claim, Job, JobError, Lane, Waiting};
+pub use work::{Claim, Waiting};
 
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.
 const LONGEST_KEY: usize = 1_000;

@@ -8,7 +8,7 @@ mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daypass::policy::name::RepositoryName;
-use daypass::store::{Claim, Job, Store, StoreError};
+use daypass::store::{Claim, Job, Lane, Store, StoreError};
 use support::postgres::Postgres;
 
 /// Tells each story on both databases.
@@ -97,7 +97,7 @@ async fn ask(store: &Store, job: &Job, due: DateTime<Utc>) {
 }
 
 async fn take(store: &Store, now: DateTime<Utc>) -> Option<Claim> {
-    store.claim(now, LEASE).await.unwrap()
+    store.claim(Lane::Any, now, LEASE).await.unwrap()
 }
 
 async fn finish(store: &Store, claim: &Claim, again: Option<DateTime<Utc>>) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daypass::ledger::{Event, EventKind};
-use daypass::store::{Claim, Delivery, Job, Reason, Store, StoreError};
+use daypass::store::{Claim, Delivery, Job, Lane, Reason, Store, StoreError};
 use serde_json::json;
 
 use crate::support::postgres::Postgres;
@@ -130,7 +130,7 @@ async fn a_server_that_restarts_under_load_costs_time_and_nothing_else_on_postgr
             while started.elapsed() < Duration::from_secs(60) {
                 // What was held when the server went is free when the lease ends: here after two real seconds.
                 let now = noon() + chrono::TimeDelta::from_std(started.elapsed()).unwrap();
-                let claim = match store.claim(now, chrono::TimeDelta::seconds(2)).await {
+                let claim = match store.claim(Lane::Any, now, chrono::TimeDelta::seconds(2)).await {
                     Ok(Some(claim)) => claim,
                     Ok(None) if store.queue().await.is_ok_and(|queue| queue.is_empty()) => return failures,
                     Ok(None) | Err(_) => {
@@ -169,7 +169,7 @@ async fn a_read_only_database_is_named_and_used_again_when_it_is_not_on_postgres
     for error in [
         store.ping().await.unwrap_err(),
         store.accept(&delivery("d-1"), noon()).await.unwrap_err(),
-        store.claim(noon() + LEASE, LEASE).await.unwrap_err(),
+        store.claim(Lane::Any, noon() + LEASE, LEASE).await.unwrap_err(),
         finish(&store, &claim, None).await.unwrap_err(),
         Store::open(&server.url("daypass")).await.unwrap_err(),
     ] {
@@ -198,7 +198,7 @@ async fn a_damaged_table_is_named_on_postgres() {
     server.overwrite(path.trim(), &[0xa5; 8_192]);
     server.resume();
     until_well(&store).await;
-    let error = store.claim(noon(), LEASE).await.unwrap_err();
+    let error = store.claim(Lane::Any, noon(), LEASE).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Damaged, "{error}");
     assert!(store.queue().await.is_err(), "no half of a queue");
 }
