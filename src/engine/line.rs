@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::provenance::Step;
 use super::{Engine, EngineError};
@@ -30,10 +30,7 @@ impl Engine {
         known: Option<&str>,
     ) -> Result<(Vec<Step>, bool), EngineError> {
         let at_head = self.files(github, head).await?;
-        let longest =
-            self.policy_of(github, &at_head).await?.policy.as_ref().map(|policy| policy.settings.max_duration);
-        let longest = longest.map_or(TimeDelta::zero(), |longest| longest.delta()).min(LONGEST_MEMORY);
-        let horizon = self.inner.clock.now() - longest - TimeDelta::days(1);
+        let horizon = self.horizon(github, head).await?;
         let mut newest_first = vec![(head.clone(), at_head.clone())];
         let mut parent = github.commit(head).await?.parents.first().cloned();
         let mut reached = false;
@@ -87,6 +84,13 @@ impl Engine {
             (base, before) = (tip, after);
         }
         Ok((steps, reached))
+    }
+
+    /// Since when grants whose file is gone may still be applied, as far as a new database cares.
+    pub(super) async fn horizon(&self, github: &Repository, head: &CommitId) -> Result<DateTime<Utc>, EngineError> {
+        let loaded = self.policy_at(github, head).await?;
+        let longest = loaded.policy.as_ref().map_or(TimeDelta::zero(), |policy| policy.settings.max_duration.delta());
+        Ok(self.inner.clock.now() - longest.min(LONGEST_MEMORY) - TimeDelta::days(1))
     }
 
     /// The pull request that was merged into `branch` and brought `commit`, if there is one.

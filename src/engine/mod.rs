@@ -20,6 +20,7 @@ mod provenance;
 mod publish;
 mod pull_request;
 mod rebuild;
+mod recall;
 mod reconcile;
 mod redeliver;
 mod repository;

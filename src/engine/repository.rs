@@ -79,6 +79,9 @@ impl Engine {
         if unread && !(so_far.first_until.is_some() && mutants::is(Mutant::RebuildNothing)) {
             let since = known.as_deref().filter(|_| !read_already);
             let (steps, joined) = self.steps(&github, &branch, &head, since).await?;
+            if so_far.first_until.is_some() {
+                self.recall(claim, &github, repository, (&branch, &head), &steps).await?;
+            }
             let onward = if joined || so_far.first_until.is_some() { Reading::Onward } else { Reading::Again };
             for step in &steps {
                 let reading = if so_far.first_until.is_some() { Reading::First } else { onward };
@@ -154,10 +157,7 @@ impl Engine {
                 found.extend(self.perhaps_applied(github, repository, grant, was_due).await?);
             }
         }
-        let mut known = BTreeMap::new();
-        for (entitlement, _) in &found {
-            known.extend(self.inner.store.held_one(entitlement).await?.map(|held| (entitlement.clone(), held.applied)));
-        }
+        let known = self.known_of(&found).await?;
         let mut rows = BTreeMap::new();
         for slug in effects.iter().filter_map(Effect::slug) {
             if let Some(row) = self.inner.store.live_grant(repository, &slug).await? {
@@ -167,11 +167,7 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        for (entitlement, applied) in found {
-            let applied = perhaps(applied, known.remove(&entitlement));
-            tx.put_held(&entitlement, &applied, None, now).await?;
-            tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
-        }
+        put_perhaps(&mut tx, found, known, now).await?;
         for effect in effects {
             match effect {
                 Effect::Begin(grant) => {
@@ -272,7 +268,7 @@ impl Engine {
     }
 
     /// Whether Daypass merged the pull request of a step.
-    async fn merged_it(&self, step: &Step) -> Result<bool, EngineError> {
+    pub(super) async fn merged_it(&self, step: &Step) -> Result<bool, EngineError> {
         let Some(PullRequest { state: PullState::Merged { by: Some(by), .. }, .. }) = &step.pull else {
             return Ok(false);
         };
@@ -283,7 +279,7 @@ impl Engine {
     /// has to be taken away at the end. What was there before any grant, the pull request tells. Of a file that is not
     /// verified (now), it also tells whether it ever was, unless Daypass merged it (`was_due`). What is told there never
     /// gives access; it only ends some, or leaves alone what was there before.
-    async fn perhaps_applied(
+    pub(super) async fn perhaps_applied(
         &self,
         github: &Repository,
         repository: &RepositoryName,
@@ -307,6 +303,18 @@ impl Engine {
             (entitlement.clone(), Applied { progress: Progress::Granting, standing, holders: holders.clone() })
         };
         Ok(grant.entitlements.iter().map(perhaps).collect())
+    }
+
+    /// What is known of what may be applied.
+    pub(super) async fn known_of(
+        &self,
+        found: &[(Entitlement, Applied)],
+    ) -> Result<BTreeMap<Entitlement, Applied>, EngineError> {
+        let mut known = BTreeMap::new();
+        for (entitlement, _) in found {
+            known.extend(self.inner.store.held_one(entitlement).await?.map(|held| (entitlement.clone(), held.applied)));
+        }
+        Ok(known)
     }
 
     async fn effects(
@@ -432,6 +440,21 @@ impl Effect {
             issue: None,
         })
     }
+}
+
+/// Writes what may be applied, together with what is known of it, and asks for a look at its targets.
+pub(super) async fn put_perhaps(
+    tx: &mut Tx,
+    found: Vec<(Entitlement, Applied)>,
+    mut known: BTreeMap<Entitlement, Applied>,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    for (entitlement, applied) in found {
+        let applied = perhaps(applied, known.remove(&entitlement));
+        tx.put_held(&entitlement, &applied, None, now).await?;
+        tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+    }
+    Ok(())
 }
 
 /// What may be applied, together with what is known of it.

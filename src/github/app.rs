@@ -306,13 +306,22 @@ impl Repository {
 
     /// Reads all pages of a list. `path` must carry a query.
     pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, GithubError> {
+        self.list_until(path, |_| false).await
+    }
+
+    /// Reads pages of a list until the last item of one is `enough`. `path` must carry a query.
+    pub(super) async fn list_until<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        enough: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>, GithubError> {
         let mut items = Vec::new();
         let mut next = Some(path.to_owned());
         for _ in 0..MOST_PAGES {
             let Some(path) = next else { return Ok(items) };
             let page = self.page(&path).await?;
             items.extend(read::<Vec<T>>(&page.body, &path)?);
-            next = page.next;
+            next = page.next.filter(|_| !items.last().is_some_and(&enough));
         }
         Err(GithubError::Invalid { message: format!("{path} has more than {MOST_PAGES} pages") })
     }

@@ -50,6 +50,7 @@ struct RawPull {
     head: RawBranch,
     base: RawBranch,
     created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
     merged_at: Option<DateTime<Utc>>,
     merge_commit_sha: Option<CommitId>,
     merged_by: Option<RawAccount>,
@@ -186,6 +187,15 @@ impl Repository {
     pub async fn open_pulls(&self) -> Result<Vec<PullRequest>, GithubError> {
         let raw: Vec<RawPull> = self.list(&self.path("/pulls?state=open&per_page=100")).await?;
         Ok(raw.into_iter().map(RawPull::pull).collect())
+    }
+
+    /// The numbers of the pull requests that were merged into `branch` since `since`.
+    pub async fn merged_since(&self, branch: &str, since: DateTime<Utc>) -> Result<Vec<u64>, GithubError> {
+        let query = format!("/pulls?state=closed&base={}&sort=updated&direction=desc&per_page=100", segment(branch));
+        // Whatever happens to a pull request after its merge makes it younger.
+        let raw: Vec<RawPull> = self.list_until(&self.path(&query), |pull: &RawPull| pull.updated_at < since).await?;
+        let merged = raw.into_iter().filter(|pull| pull.merged_at.is_some_and(|at| at >= since));
+        Ok(merged.map(|pull| pull.number).collect())
     }
 
     /// The open pull request from a branch of this repository.

@@ -117,7 +117,14 @@ fn list(ctx: &Ctx<'_>, repository: &str) -> Answer {
     let state = ctx.query.get("state").map_or("open", String::as_str);
     let (head, base) = (ctx.query.get("head"), ctx.query.get("base"));
     let owner = &ctx.state.organisation.login;
-    let shown = known.pulls.values().rev().filter(|pull| {
+    let mut pulls: Vec<_> = known.pulls.values().rev().collect();
+    if ctx.query.get("sort").is_some_and(|sort| sort == "updated") {
+        pulls.sort_by_key(|pull| std::cmp::Reverse(known.issues.get(&pull.number).map(|issue| issue.updated_at)));
+    }
+    if ctx.query.get("direction").is_some_and(|direction| direction == "asc") {
+        pulls.reverse();
+    }
+    let shown = pulls.into_iter().filter(|pull| {
         let open = known.issues.get(&pull.number).is_some_and(|issue| issue.open);
         (state == "all" || open == (state == "open"))
             && base.is_none_or(|base| *base == pull.base_branch)

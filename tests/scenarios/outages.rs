@@ -360,3 +360,21 @@ async fn a_new_database_that_has_read_half_of_the_history_takes_nothing_away_tha
     world.wait(TimeDelta::minutes(70)).await;
     assert!(!world.orders.is_member("orders_readonly", "alice"));
 }
+
+#[tokio::test]
+async fn access_by_a_request_that_left_history_ends_even_if_the_database_is_lost_as_well() {
+    let world = World::new().await;
+    let before = world.get("/git/ref/heads/main").await["object"]["sha"].clone();
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.go_manual(true);
+    let back = serde_json::json!({ "sha": before, "force": true });
+    world.call("olga", Method::PATCH, "/repos/acme/access/git/refs/heads/main", back).await;
+    world.go_manual(false);
+    world.lose_the_database().await;
+    world.settle().await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"), "nothing gives it any more");
+    world.wait(TimeDelta::minutes(10)).await;
+    assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+}

@@ -126,31 +126,34 @@ fn action(rng: &mut StdRng) -> Action {
     let minutes = if rng.random_ratio(1, 10) { 300 } else { rng.random_range(2..150) };
     match rng.random_range(0..100) {
         0..22 => {
+            // Mostly those who may.
+            let who = [0, 1, 2, 0, 1, 2, who][rng.random_range(0..7)];
             let start_in = rng.random_ratio(1, 5).then(|| rng.random_range(1..90));
             let subject = rng.random_ratio(1, 10).then(|| rng.random_range(0..5));
             Action::Ask { who, slug, role, minutes, start_in, subject }
         }
         22..29 => Action::Push { who: [3, 4, who][rng.random_range(0..3)], pull, role, minutes },
-        29..49 => Action::Approve { who: [3, 3, 2, 4, 4, who][rng.random_range(0..6)], pull },
+        29..49 => Action::Approve { who: [3, 3, 3, 4, 4, who][rng.random_range(0..6)], pull },
         49..52 => Action::Object { who: [3, 4, who][rng.random_range(0..3)], pull },
         52..56 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
         56..58 => Action::Close { pull },
         58..61 => Action::AskRemoval { who, slug },
         61..64 => Action::PushGrant { slug, role, minutes, subject: who },
         64..65 => Action::PushRemoval { slug },
-        65..67 => Action::Leave { who, team: rng.random_range(0..TEAMS.len()) },
+        65..67 => Action::Leave { who, team: [0, 0, 1, 2][rng.random_range(0..4)] },
         67..69 => Action::Join { who, team: rng.random_range(0..TEAMS.len()) },
         69..70 => Action::ChangePolicy { to: rng.random_range(0..3) },
         70..71 => Action::SetClocks { minutes: [0, 0, -120, -20, 20, 120][rng.random_range(0..6)] },
         71..72 => Action::Replica,
         72..86 => Action::Wait { seconds: [5, 61, 600, 1_800, 5_400][rng.random_range(0..5)] },
         86..91 => {
-            let rough = |rng: &mut StdRng| [0, 0, 10, 40, 100][rng.random_range(0..5)];
-            Action::Weather { github: rough(rng), database: rough(rng) }
+            // What GitHub does not let through never comes to the database.
+            let github = [0, 0, 0, 5, 10, 40, 100][rng.random_range(0..7)];
+            Action::Weather { github, database: [0, 10, 40, 100][rng.random_range(0..4)] }
         }
         91..98 => {
-            let often = |rng: &mut StdRng| [0, 20, 100][rng.random_range(0..3)];
-            Action::Luck { crashes: often(rng), pauses: often(rng), lost: often(rng) }
+            let often = |rng: &mut StdRng| [0, 5, 20, 60][rng.random_range(0..4)];
+            Action::Luck { crashes: often(rng), pauses: often(rng), lost: [0, 20, 100][rng.random_range(0..3)] }
         }
         98 => Action::LoseDatabase,
         _ => Action::Rewind { commits: rng.random_range(1..5) },

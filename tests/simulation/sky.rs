@@ -17,7 +17,7 @@ use crate::support::database::Failure;
 use crate::support::world::World;
 
 /// Calls of targets are rare, and the most delicate: bad luck strikes there so much more often.
-const RARE: u32 = 4;
+const RARE: u32 = 8;
 
 /// GitHub does not find what is there.
 pub const FOG: &str = "GitHub: 404";
@@ -188,6 +188,9 @@ impl Sky {
     }
 
     fn database(&self) -> Option<Failure> {
+        if self.state.lock().unwrap().daypass_runs {
+            self.count("calls of the database");
+        }
         if self.dies("crash at a call of the database", RARE) || self.pauses("pause at a call of the database", RARE) {
             return Some(Failure::Stall { done: self.draw(2) == 0 });
         }
