@@ -96,7 +96,7 @@ impl Window {
 
 /// Now, as far as is known where two clocks differ: what ends, ends by the later one; what begins, begins by the earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instant {
+pub struct Now {
     /// It may be this early.
     pub earliest: DateTime<Utc>,
     /// It is most likely this late: when to look again is told by this.
@@ -105,7 +105,7 @@ pub struct Instant {
     pub latest: DateTime<Utc>,
 }
 
-impl Instant {
+impl Now {
     /// When it will be `time` for what ends.
     pub fn when_over(&self, time: DateTime<Utc>) -> DateTime<Utc> {
         time - (self.latest - self.likely)
@@ -224,7 +224,7 @@ pub enum Transition {
 
 impl Grant {
     /// What is due at `now`; `revert_open` tells whether the revert pull request has been asked for.
-    pub fn next(&self, now: Instant, revert_open: bool) -> Transition {
+    pub fn next(&self, now: Now, revert_open: bool) -> Transition {
         match self.state {
             State::Ended { .. } => Transition::Nothing,
             _ if now.latest >= self.over_at() => Transition::Expire,

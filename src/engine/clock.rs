@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 
-use crate::access::grant::Instant;
+use crate::access::grant::Now;
 use crate::github::Timekeeper;
 use trust::{Reading, Trust};
 
@@ -74,10 +74,10 @@ impl Clock {
     }
 
     /// The time by both clocks.
-    pub fn instant(&self) -> Instant {
+    pub fn instant(&self) -> Now {
         let state = *self.moved.borrow();
         let (ours, githubs) = state.trust.both(Self::read(self.source, &state));
-        Instant { earliest: ours.min(githubs), likely: githubs, latest: ours.max(githubs) }
+        Now { earliest: ours.min(githubs), likely: githubs, latest: ours.max(githubs) }
     }
 
     /// Changes whenever something is learned about the time: what was planned before was planned by another clock.
