@@ -16,6 +16,7 @@ mod grants;
 mod line;
 mod markdown;
 mod messages;
+mod metrics;
 mod provenance;
 mod publish;
 mod pull_request;
@@ -92,6 +93,7 @@ struct Inner {
     /// For workers of either kind: one that cannot take the work must not sleep on the news.
     wake: [Notify; 2],
     turns: turns::Turns,
+    metrics: metrics::Metrics,
     /// The time at the last step, and what was known of it.
     last_step: std::sync::Mutex<(u64, DateTime<Utc>)>,
     /// What is being worked on. What is still here once every worker has stopped was not finished.
@@ -116,6 +118,7 @@ impl Engine {
                 branches,
                 wake,
                 turns,
+                metrics: metrics::Metrics::default(),
                 last_step,
                 begun,
             }),
@@ -196,7 +199,10 @@ impl Engine {
         };
         let postponed = match done {
             Ok(()) => Ok(()),
-            Err(error) => self.postpone(&claim, &error).await,
+            Err(error) => {
+                self.inner.metrics.failed();
+                self.postpone(&claim, &error).await
+            }
         };
         self.begun(|begun| begun.retain(|known| !known.is(&claim)));
         // What it asked for may be another worker's.

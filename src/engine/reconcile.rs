@@ -176,7 +176,7 @@ impl Engine {
         let standing = match known {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
-            None => match in_time(target.observe(entitlement)).await {
+            None => match self.called(entitlement, "observe", target.observe(entitlement)).await {
                 Ok(observed) => observed == Observed::Present && !mutants::is(Mutant::ForgetStanding),
                 Err(failure) => {
                     self.note_failure(&holders, entitlement, &failure, false).await?;
@@ -201,7 +201,7 @@ impl Engine {
             true => Ok(None),
             false => {
                 self.hold(claim).await?;
-                in_time(target.grant(entitlement, now)).await.map(Some)
+                self.called(entitlement, "grant", target.grant(entitlement, now)).await.map(Some)
             }
         };
         state.progress = Progress::Granted;
@@ -243,6 +243,20 @@ impl Engine {
         }
         tx.commit().await?;
         Ok(None)
+    }
+
+    /// Gives up on a call after [`DEADLINE`]. Targets survive being cancelled at any await.
+    async fn called<T>(
+        &self,
+        entitlement: &Entitlement,
+        name: &'static str,
+        call: impl Future<Output = Result<T, TargetError>>,
+    ) -> Result<T, TargetError> {
+        let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| {
+            Err(TargetError::Temporary(format!("no answer within {} seconds", DEADLINE.as_secs())))
+        });
+        self.inner.metrics.called(entitlement.target.as_str(), name, &answer);
+        answer
     }
 
     /// Sees that the claim outlasts a call to a target: a process that was paused must not act on work others have taken over.
@@ -316,7 +330,7 @@ impl Engine {
         tx.commit().await?;
         let receipt = held.and_then(|held| held.receipt.as_ref());
         self.hold(claim).await?;
-        let called = in_time(target.revoke(entitlement, receipt, now)).await;
+        let called = self.called(entitlement, "revoke", target.revoke(entitlement, receipt, now)).await;
         let done = self.after_revoke(claim, (entitlement, revision), leaving, called).await;
         if self.is_lost(claim, &done) {
             self.own_up(entitlement, None).await?;
@@ -343,6 +357,7 @@ impl Engine {
                 self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
                 look_at(&mut tx, &leaving, self.inner.clock.now()).await?;
                 tx.commit().await?;
+                self.measure(&leaving).await;
                 Ok(None)
             }
             Err(failure) => {
@@ -354,6 +369,19 @@ impl Engine {
                 self.note_failure(&leaving, entitlement, &failure, true).await?;
                 Ok(Some(failure))
             }
+        }
+    }
+
+    /// Notes how late access was taken away.
+    async fn measure(&self, grants: &BTreeSet<GrantRef>) {
+        for grant in grants {
+            // A figure is not worth an error.
+            let Ok(Some(row)) = self.inner.store.grant(&grant.repository, &grant.id).await else { continue };
+            let ended = match row.grant.state {
+                State::Ended { at, .. } => at.min(row.grant.window.ends_at),
+                _ => row.grant.window.ends_at,
+            };
+            self.inner.metrics.revoked(ended, self.inner.clock.now());
         }
     }
 
@@ -460,11 +488,4 @@ async fn look_at(tx: &mut Tx, grants: &BTreeSet<GrantRef>, now: DateTime<Utc>) -
         tx.schedule(&Job::Grant(grant.repository.clone(), grant.id.clone()), now).await?;
     }
     Ok(())
-}
-
-/// Gives up on a call after [`DEADLINE`]. Targets survive being cancelled at any await.
-async fn in_time<T>(call: impl Future<Output = Result<T, TargetError>>) -> Result<T, TargetError> {
-    tokio::time::timeout(DEADLINE, call)
-        .await
-        .unwrap_or_else(|_| Err(TargetError::Temporary(format!("no answer within {} seconds", DEADLINE.as_secs()))))
 }

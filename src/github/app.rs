@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::GithubError;
+use super::Usage;
 use super::budget::Budget;
-use super::transport::{Answer, Transport, Usage, segment};
+use super::transport::{Answer, Transport, segment};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 
@@ -69,6 +70,15 @@ impl AppInfo {
     pub fn login(&self) -> String {
         format!("{}[bot]", self.slug)
     }
+}
+
+/// What GitHub still allows an installation.
+#[derive(Debug, Clone, Copy)]
+pub struct RateLimit {
+    /// The installation's id.
+    pub installation: u64,
+    /// Requests, until the hour is over.
+    pub remaining: i64,
 }
 
 struct Installation {
@@ -142,6 +152,16 @@ impl App {
     /// What was asked so far.
     pub fn usage(&self) -> Usage {
         self.inner.transport.usage()
+    }
+
+    /// What is left of the limits, as the last answers told; without the installations that were not asked yet.
+    pub async fn rate_limits(&self) -> Vec<RateLimit> {
+        let installations = self.inner.installations.lock().await;
+        let left = |installation: &Arc<Installation>| {
+            let remaining = installation.budget().remaining()?;
+            Some(RateLimit { installation: installation.id, remaining })
+        };
+        installations.values().filter_map(left).collect()
     }
 
     /// A token that proves to be the app. GitHub allows ten minutes and clocks that differ a little:

@@ -47,6 +47,11 @@ impl Budget {
         }
     }
 
+    /// What is left, if an answer told.
+    pub fn remaining(&self) -> Option<i64> {
+        (self.limit > 0).then_some(self.remaining)
+    }
+
     /// Until when what can wait should wait, if little is left.
     pub fn scarce_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.reset.filter(|reset| now < *reset && self.remaining * RESERVE < self.limit)

@@ -19,8 +19,9 @@ mod issues;
 mod people;
 mod pulls;
 mod transport;
+mod usage;
 
-pub use app::{App, AppInfo, Repository, Timekeeper};
+pub use app::{App, AppInfo, RateLimit, Repository, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
 pub use deliveries::Attempt;
 pub use error::GithubError;
@@ -28,4 +29,5 @@ pub use git::CommitInfo;
 pub use issues::Comment;
 pub use people::Membership;
 pub use pulls::{MergeOutcome, RequestedReviewers};
-pub use transport::{Transport, Usage};
+pub use transport::Transport;
+pub use usage::{Asked, Usage};

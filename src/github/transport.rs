@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -14,6 +13,7 @@ use serde::Serialize;
 use tower::ServiceExt;
 
 use super::GithubError;
+use super::usage::{Counter, Usage};
 
 /// How long a call may take.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -25,17 +25,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 pub struct Transport {
     octocrab: Octocrab,
     base_path: String,
-    calls: Arc<AtomicU64>,
-    unchanged: Arc<AtomicU64>,
-}
-
-/// What was asked of GitHub by this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Requests that were sent.
-    pub calls: u64,
-    /// Those of them that were answered with "not modified", which GitHub does not count.
-    pub unchanged: u64,
+    counter: Arc<Counter>,
 }
 
 /// An answer of GitHub.
@@ -80,18 +70,12 @@ impl Transport {
     }
 
     fn new(octocrab: Octocrab, uri: &Uri) -> Self {
-        Self {
-            octocrab,
-            base_path: uri.path().trim_end_matches('/').to_owned(),
-            calls: Arc::default(),
-            unchanged: Arc::default(),
-        }
+        Self { octocrab, base_path: uri.path().trim_end_matches('/').to_owned(), counter: Arc::default() }
     }
 
     /// What was asked so far.
     pub fn usage(&self) -> Usage {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Usage { calls: read(&self.calls), unchanged: read(&self.unchanged) }
+        self.counter.read()
     }
 
     /// Sends one request to `path` (relative to the API's base, query included); with an ETag, GitHub answers 304 if nothing has
@@ -104,10 +88,9 @@ impl Transport {
         body: Option<&B>,
         etag: Option<&str>,
     ) -> Result<Answer, GithubError> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
         let unexpected = |message: String| GithubError::Unexpected { message };
         let mut builder = http::Request::builder()
-            .method(method)
+            .method(&method)
             .uri(path)
             .header(http::header::USER_AGENT, concat!("daypass/", env!("CARGO_PKG_VERSION")))
             .header(http::header::ACCEPT, "application/vnd.github+json")
@@ -125,14 +108,13 @@ impl Transport {
             let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
             Ok::<_, String>(Answer { status: parts.status, headers: parts.headers, body })
         };
-        match tokio::time::timeout(TIMEOUT * 2, exchange).await {
-            Ok(Ok(answer)) => {
-                self.unchanged.fetch_add(u64::from(answer.status == StatusCode::NOT_MODIFIED), Ordering::Relaxed);
-                Ok(answer)
-            }
+        let answer = match tokio::time::timeout(TIMEOUT * 2, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(message)) => Err(GithubError::Unavailable { message }),
             Err(_) => Err(GithubError::Unavailable { message: "no answer in time".to_owned() }),
-        }
+        };
+        self.counter.count(&method, path, answer.as_ref().ok().map(|answer| answer.status));
+        answer
     }
 
     /// The path, relative to the API's base, of the next page, from a `Link` header. The host it names is ignored: the token

@@ -43,6 +43,12 @@ impl Store {
         Ok(known > 0)
     }
 
+    /// How many deliveries were not looked at yet.
+    pub async fn count_waiting_deliveries(&self) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM deliveries WHERE done_at IS NULL");
+        count.fetch_one(&self.pool).in_time().await
+    }
+
     /// The oldest deliveries nobody has looked at, `limit` at most.
     pub async fn waiting_deliveries(&self, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         let rows = sqlx::query(

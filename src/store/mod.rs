@@ -36,7 +36,7 @@ pub use messages::Message;
 use patience::InTime;
 pub use pulls::Published;
 pub use rebuild::Unreadable;
-pub use work::{Claim, Waiting};
+pub use work::{Backlog, Claim, Waiting};
 
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.
 const LONGEST_KEY: usize = 1_000;

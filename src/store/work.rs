@@ -62,6 +62,17 @@ pub struct Waiting {
     pub last_error: Option<String>,
 }
 
+/// What is due in a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// `targets`, `grants` (their clock) or `github` (everything else).
+    pub lane: &'static str,
+    /// How many jobs.
+    pub due: i64,
+    /// Since when the oldest of them.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
 impl Store {
     /// Takes the job of a lane that is longest due, if any, for `lease`.
     pub async fn claim(
@@ -231,6 +242,23 @@ impl Store {
     /// Whether other processes may work on the same database.
     pub fn is_shared(&self) -> bool {
         !self.single_process
+    }
+
+    /// How much is due and not done, for every lane.
+    pub async fn backlog(&self, now: DateTime<Utc>) -> Result<Vec<Backlog>, StoreError> {
+        let mut lanes = Vec::new();
+        for (number, lane) in (0_i64..).zip(["targets", "grants", "github"]) {
+            let row = sqlx::query("SELECT COUNT(*), MIN(due_at) FROM work WHERE lane = $1 AND due_at <= $2")
+                .bind(number)
+                .bind(now.timestamp_millis())
+                .fetch_one(&self.pool)
+                .in_time()
+                .await?;
+            let oldest: Option<i64> = row.try_get(1)?;
+            let oldest = oldest.map(|millis| time("work", millis)).transpose()?;
+            lanes.push(Backlog { lane, due: row.try_get(0)?, oldest });
+        }
+        Ok(lanes)
     }
 
     /// Everything in the queue, soonest first.

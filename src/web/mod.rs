@@ -1,4 +1,4 @@
-//! axum: the webhook entrance and health.
+//! axum: the webhook entrance, health and metrics.
 //!
 //! A webhook is believed only if its signature is right, acknowledged only when it is on disk, and read only afterwards.
 
@@ -50,6 +50,7 @@ pub fn router(engine: Engine, secrets: Vec<SecretString>, stopping: watch::Recei
         .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(Entrance { engine, secrets: secrets.into(), health: Arc::default(), stopping })
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
@@ -121,6 +122,23 @@ async fn ready(State(entrance): State<Entrance>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}; the log says more\n")).into_response()
+        }
+    }
+}
+
+/// What Daypass can be watched by. It tells no names of people, roles or repositories.
+async fn metrics(State(entrance): State<Entrance>) -> Response {
+    const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match entrance.engine.metrics().await {
+        Ok(text) => ([(header::CONTENT_TYPE, FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "the metrics cannot be read");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database cannot be read; /readyz says more
+",
+            )
+                .into_response()
         }
     }
 }

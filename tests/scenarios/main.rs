@@ -16,3 +16,4 @@ mod rebuild;
 mod refused;
 mod reviews;
 mod storage;
+mod watched;

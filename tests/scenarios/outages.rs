@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use daypass::github::Usage;
 use daypass::sandbox::Disturbance;
 use http::Method;
 use serde_json::Value;
@@ -260,10 +259,10 @@ async fn after_a_limit_nothing_is_asked_before_the_time_github_named() {
     })));
     world.settle().await;
     world.sandbox.disturb(None);
-    let before = world.usage().calls;
+    let before = world.usage().calls();
     world.dave().approves(request).await;
     world.wait(TimeDelta::minutes(4)).await;
-    assert_eq!(world.usage().calls, before);
+    assert_eq!(world.usage().calls(), before);
     assert!(!world.is_merged(request).await);
     world.wait(TimeDelta::minutes(3)).await;
     assert!(world.is_merged(request).await, "afterwards everything goes on");
@@ -285,15 +284,13 @@ async fn the_whole_life_of_a_request_costs_few_calls() {
     world.wait(TimeDelta::minutes(130)).await;
     assert!(world.grant_files().await.is_empty(), "it lived and is over");
     let life = world.usage();
-    let cost = |from: Usage, to: Usage| (to.calls - to.unchanged) - (from.calls - from.unchanged);
-    println!(
-        "a life: {} calls that count, of {}; 130 minutes in which nothing happens: {} of {}",
-        cost(idle, life),
-        life.calls - idle.calls,
-        cost(start, idle),
-        idle.calls - start.calls
-    );
-    assert!(cost(idle, life) - cost(start, idle) <= CALLS_OF_A_LIFE, "{}", cost(idle, life));
+    let (life, idle) = (life.since(&idle), idle.since(&start));
+    println!("130 minutes in which nothing happens cost {} of {} calls;", idle.counted(), idle.calls());
+    println!("with a life in them {} of {}:", life.counted(), life.calls());
+    for (asked, times) in life.iter() {
+        println!("{times:>5} × {} {} → {}", asked.method, asked.endpoint, asked.status);
+    }
+    assert!(life.counted() - idle.counted() <= CALLS_OF_A_LIFE, "{}", life.counted() - idle.counted());
 }
 
 #[tokio::test]

@@ -1,0 +1,142 @@
+//! What the engine can be watched by, in the format of Prometheus. Labels never hold what a pull request says.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Engine, EngineError};
+use crate::github::{RateLimit, Usage};
+use crate::store::Backlog;
+
+/// What is counted as it happens.
+pub(super) struct Metrics {
+    registry: Registry,
+    late: Histogram,
+    target_calls: Family<TargetCall, Counter>,
+    steps_failed: Counter,
+}
+
+/// A call of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetCall {
+    target: String,
+    call: &'static str,
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("daypass");
+        let late = Histogram::new([0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0]);
+        let (target_calls, steps_failed) = (Family::default(), Counter::default());
+        let lateness = "How long after its end access was taken away, by the clock that is believed";
+        registry.register_with_unit("revocation_lateness", lateness, Unit::Seconds, late.clone());
+        registry.register("target_calls", "Calls of targets", Family::clone(&target_calls));
+        registry.register("steps_failed", "Work that failed and is tried again", steps_failed.clone());
+        let version: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
+        version.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("build_info", "The version that runs", version);
+        Self { registry, late, target_calls, steps_failed }
+    }
+}
+
+impl Metrics {
+    /// Access that was over at `ended` was taken away at `now`.
+    pub fn revoked(&self, ended: DateTime<Utc>, now: DateTime<Utc>) {
+        self.late.observe((now - ended).as_seconds_f64().max(0.0));
+    }
+
+    /// A target was called.
+    pub fn called<T, E>(&self, target: &str, call: &'static str, answer: &Result<T, E>) {
+        let outcome = if answer.is_ok() { "done" } else { "failed" };
+        self.target_calls.get_or_create(&TargetCall { target: target.to_owned(), call, outcome }).inc();
+    }
+
+    /// A step failed.
+    pub fn failed(&self) {
+        self.steps_failed.inc();
+    }
+}
+
+/// What is read when somebody asks.
+#[derive(Debug)]
+struct Now {
+    usage: Usage,
+    limits: Vec<RateLimit>,
+    backlog: Vec<Backlog>,
+    deliveries: i64,
+    clock_difference: f64,
+    now: DateTime<Utc>,
+}
+
+impl Engine {
+    /// What can be watched, as <https://prometheus.io/docs/specs/om/open_metrics_spec/> has it.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read: a part would look like nothing to do.
+    pub async fn metrics(&self) -> Result<String, EngineError> {
+        let now = self.inner.clock.now();
+        let difference = self.inner.clock.difference().unwrap_or_default();
+        let read = Now {
+            usage: self.inner.github.usage(),
+            limits: self.inner.github.rate_limits().await,
+            backlog: self.inner.store.backlog(now).await?,
+            deliveries: self.inner.store.count_waiting_deliveries().await?,
+            clock_difference: difference.as_seconds_f64(),
+            now,
+        };
+        let mut registry = Registry::with_prefix("daypass");
+        registry.register_collector(Box::new(read));
+        let mut text = String::new();
+        let encoded = prometheus_client::encoding::text::encode_registry(&mut text, &registry)
+            .and_then(|()| encode(&mut text, &self.inner.metrics.registry));
+        encoded.map_err(|error| EngineError::NotYet(format!("the metrics cannot be written: {error}")))?;
+        Ok(text)
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests to GitHub; status 0 is no answer, and 304 costs nothing of the limit";
+        let mut requests = encoder.encode_descriptor("github_requests", help, None, MetricType::Counter)?;
+        for (asked, times) in self.usage.iter() {
+            let status = asked.status.to_string();
+            let labels =
+                [("method", asked.method.as_str()), ("endpoint", asked.endpoint.as_str()), ("status", status.as_str())];
+            ConstCounter::new(times).encode(requests.encode_family(&labels)?)?;
+        }
+        let help = "What GitHub still allows an installation in this hour, when it last said so";
+        let mut remaining = encoder.encode_descriptor("github_rate_remaining", help, None, MetricType::Gauge)?;
+        for limit in &self.limits {
+            let labels = [("installation", limit.installation.to_string())];
+            ConstGauge::new(limit.remaining).encode(remaining.encode_family(&labels)?)?;
+        }
+        let help = "Work that is due and not done, by lane";
+        let mut due = encoder.encode_descriptor("work_due", help, None, MetricType::Gauge)?;
+        for backlog in &self.backlog {
+            ConstGauge::new(backlog.due).encode(due.encode_family(&[("lane", backlog.lane)])?)?;
+        }
+        let (help, unit) = ("How long the oldest work that is due has been waiting, by lane", Unit::Seconds);
+        let mut age = encoder.encode_descriptor("work_oldest_due", help, Some(&unit), MetricType::Gauge)?;
+        for backlog in &self.backlog {
+            let waited = backlog.oldest.map_or(0.0, |oldest| (self.now - oldest).as_seconds_f64());
+            ConstGauge::new(waited.max(0.0)).encode(age.encode_family(&[("lane", backlog.lane)])?)?;
+        }
+        let help = "Webhooks that were acknowledged and not looked at yet";
+        let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.deliveries).encode(waiting)?;
+        let help = "How much later it is by GitHub's clock than by this machine's; 0 if they agree";
+        let clock = encoder.encode_descriptor("clock_difference", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(self.clock_difference).encode(clock)
+    }
+}
