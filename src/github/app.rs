@@ -394,10 +394,10 @@ impl Repository {
         etag: Option<&str>,
     ) -> Result<Answer, GithubError> {
         let app = &self.app.inner;
-        self.installation.budget().allows(app.time.now())?;
+        self.installation.budget().allows(&*app.time)?;
         let token = self.app.token(&self.installation).await?;
         let answer = app.exchange(method.clone(), path, &token, body, etag).await?;
-        self.installation.budget().learn(answer.status, &answer.headers, app.time.now());
+        self.installation.budget().learn(answer.status, &answer.headers, &*app.time);
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode};
 
-use super::GithubError;
 use super::error::wait_after;
+use super::{GithubError, Timekeeper};
 
 /// Below this share of the limit, the rest is kept for what cannot wait: one part in so many.
 const RESERVE: i64 = 10;
@@ -17,7 +17,8 @@ const RESERVE: i64 = 10;
 /// What is left, as the last answers told.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    closed_until: Option<DateTime<Utc>>,
+    /// With the revision of the clock it was told by: when that turns out to be wrong, so does this.
+    closed_until: Option<(DateTime<Utc>, u64)>,
     limit: i64,
     remaining: i64,
     reset: Option<DateTime<Utc>>,
@@ -25,8 +26,9 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Fails while GitHub wants to be left alone.
-    pub fn allows(&self, now: DateTime<Utc>) -> Result<(), GithubError> {
-        match self.closed_until.map(|until| until - now) {
+    pub fn allows(&self, time: &dyn Timekeeper) -> Result<(), GithubError> {
+        let closed_until = self.closed_until.filter(|(_, revision)| *revision == time.revision());
+        match closed_until.map(|(until, _)| until - time.now()) {
             Some(left) if left > TimeDelta::zero() => {
                 let retry_after = Some(left.to_std().unwrap_or(Duration::from_secs(1)));
                 Err(GithubError::RateLimited { retry_after })
@@ -36,14 +38,16 @@ impl Budget {
     }
 
     /// Reads what an answer says about the limit.
-    pub fn learn(&mut self, status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) {
+    pub fn learn(&mut self, status: StatusCode, headers: &HeaderMap, time: &dyn Timekeeper) {
+        let (now, revision) = (time.now(), time.revision());
         let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
         if let (Some(limit), Some(remaining)) = (number("x-ratelimit-limit"), number("x-ratelimit-remaining")) {
             (self.limit, self.remaining) = (limit, remaining);
             self.reset = number("x-ratelimit-reset").and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         }
         if let Some(wait) = wait_after(status, headers, now.timestamp()) {
-            self.closed_until = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
+            let until = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
+            self.closed_until = until.map(|until| (until, revision));
         }
     }
 
@@ -70,28 +74,52 @@ mod tests {
         pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), (*value).into())).collect()
     }
 
+    /// A time, by some revision of the clock.
+    struct At(DateTime<Utc>, u64);
+
+    impl Timekeeper for At {
+        fn now(&self) -> DateTime<Utc> {
+            self.0
+        }
+
+        fn revision(&self) -> u64 {
+            self.1
+        }
+
+        fn learn(&self, _later: TimeDelta) {}
+    }
+
     #[test]
     fn after_a_limit_nobody_asks_before_the_time_github_named() {
         let mut budget = Budget::default();
-        budget.learn(StatusCode::TOO_MANY_REQUESTS, &headers(&[("retry-after", 90)]), noon());
-        let wait = budget.allows(noon() + TimeDelta::seconds(30));
+        budget.learn(StatusCode::TOO_MANY_REQUESTS, &headers(&[("retry-after", 90)]), &At(noon(), 0));
+        let wait = budget.allows(&At(noon() + TimeDelta::seconds(30), 0));
         assert_eq!(wait, Err(GithubError::RateLimited { retry_after: Some(Duration::from_secs(60)) }));
-        assert_eq!(budget.allows(noon() + TimeDelta::seconds(90)), Ok(()));
+        assert_eq!(budget.allows(&At(noon() + TimeDelta::seconds(90), 0)), Ok(()));
+    }
+
+    #[test]
+    fn a_time_told_by_a_clock_that_was_wrong_shuts_nobody_out() {
+        let mut budget = Budget::default();
+        let twenty_minutes_ahead = At(noon() + TimeDelta::minutes(20), 0);
+        budget.learn(StatusCode::TOO_MANY_REQUESTS, &headers(&[("retry-after", 60)]), &twenty_minutes_ahead);
+        assert!(budget.allows(&twenty_minutes_ahead).is_err());
+        assert_eq!(budget.allows(&At(noon(), 1)), Ok(()), "GitHub says it again if it still holds");
     }
 
     #[test]
     fn a_limit_without_a_time_is_a_minute() {
         let mut budget = Budget::default();
-        budget.learn(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), noon());
-        assert!(budget.allows(noon() + TimeDelta::seconds(59)).is_err());
-        assert!(budget.allows(noon() + TimeDelta::seconds(60)).is_ok());
+        budget.learn(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), &At(noon(), 0));
+        assert!(budget.allows(&At(noon() + TimeDelta::seconds(59), 0)).is_err());
+        assert!(budget.allows(&At(noon() + TimeDelta::seconds(60), 0)).is_ok());
     }
 
     #[test]
     fn a_refusal_that_is_no_limit_closes_nothing() {
         let mut budget = Budget::default();
-        budget.learn(StatusCode::FORBIDDEN, &headers(&[("x-ratelimit-remaining", 9)]), noon());
-        assert_eq!(budget.allows(noon()), Ok(()));
+        budget.learn(StatusCode::FORBIDDEN, &headers(&[("x-ratelimit-remaining", 9)]), &At(noon(), 0));
+        assert_eq!(budget.allows(&At(noon(), 0)), Ok(()));
     }
 
     #[test]
@@ -105,9 +133,9 @@ mod tests {
                 ("x-ratelimit-reset", reset.timestamp()),
             ])
         };
-        budget.learn(StatusCode::OK, &left(500), noon());
+        budget.learn(StatusCode::OK, &left(500), &At(noon(), 0));
         assert_eq!(budget.scarce_until(noon()), None);
-        budget.learn(StatusCode::OK, &left(499), noon());
+        budget.learn(StatusCode::OK, &left(499), &At(noon(), 0));
         assert_eq!(budget.scarce_until(noon()), Some(reset));
         assert_eq!(budget.scarce_until(reset), None);
     }
