@@ -6,6 +6,7 @@
 mod demo;
 mod rebuild;
 mod sandbox;
+mod schema;
 mod serve;
 mod validate;
 
@@ -29,6 +30,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
     Rebuild(rebuild::RebuildArgs),
+    /// Prints the JSON Schema of policy or request files, for editors.
+    Schema(schema::SchemaArgs),
     /// Runs the server: takes webhooks, grants and revokes.
     Serve(serve::ServeArgs),
     /// Checks the working tree of a policy repository, offline.
@@ -57,6 +60,7 @@ fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Validate(args) => validate::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),

@@ -66,6 +66,11 @@ codes! {
     NoEntitlements = "DP0213", "A role gives nothing", "Add at least one entitlement.";
     OnlySelfApproval = "DP0214", "Only the requester could approve", "The stage names only people who may request the role and nobody else; nobody approves their own request.";
     PolicyApprovalOpen = "DP0215", "Anybody could change the policy", "`settings.policy_approval` must name a rule with at least one stage.";
+    TestFails = "DP0216", "A test of the policy fails", "The policy decides something else than its owners wrote down under `tests`. `daypass test` shows what was expected and what was found. Mend the policy, or, if the new decision is what you want, the test.";
+    UnknownTemplate = "DP0217", "What a role extends does not exist", "Define it under `templates`, or correct the spelling.";
+    ExtendsCircle = "DP0218", "Roles extend each other in a circle", "Remove one of the references.";
+    UnclearInheritance = "DP0219", "A role inherits different things", "Two of those it extends say something different, and the role itself says nothing. Both places are shown. Say in the role which one holds.";
+    BadTable = "DP0220", "A table cannot be used", "A table is a list of rows, each with a value for every column. `${each.COLUMN}` stands for a value; the name of what is made from several rows must hold one.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep.";
@@ -96,6 +101,18 @@ codes! {
     PolicyChangeNotAllowed = "DP0507", "Nobody can approve changes to the policy", "Set `settings.policy_approval`.";
     GrantOfAnother = "DP0508", "The file holds somebody else's running grant", "Use another file name. Only whoever may end that grant may put another in its place.";
     TooMuch = "DP0509", "The pull request is too large to be judged", "GitHub lists at most 250 commits and 3000 files of a pull request. A request is one small file; open a new pull request.";
+    UnusedGroup = "DP0601", "A group is never used", "No role, rule or other group names it. Use it or remove it.";
+    UnusedTarget = "DP0602", "A target is never used", "No role gives anything on it. Use it or remove it.";
+    UnusedTemplate = "DP0603", "A template or table is never used", "Nothing extends the template, or no `for_each` names the table. Use it or remove it.";
+    CriticalWithoutApproval = "DP0604", "A critical role may need nobody's approval", "Its approval rule has no stage, or every stage has a `when` that may be false. Add a stage that always counts.";
+    EveryoneMayRequest = "DP0605", "Everybody may request a role that can do much harm", "Name teams or groups in `requesters`, or lower the `risk`.";
+    TooFewPeople = "DP0606", "A rule needs more different people than it names", "One person satisfies one stage at most, so all stages together need as many people as they require. Name more people.";
+    NeverApproved = "DP0607", "Some people's requests can never be approved", "Nobody approves their own request, and without them the stage has too few people. Name more people.";
+    SharedMapping = "DP0608", "Two people are the same elsewhere", "What one of them is granted, the other has too, and it ends for both. Give each a name of their own.";
+    RoleOverlap = "DP0609", "A role makes another pointless", "It gives everything the other gives, to the same people on the same terms, so nobody will ask for less. Give the larger role a higher risk or a stricter approval, or drop one.";
+    UnusedAllowance = "DP0610", "An allowance silences nothing", "No warning of this code comes up there any more; errors cannot be silenced. Remove it.";
+    UnusedParam = "DP0611", "A parameter is never used", "No condition and no entitlement of the role asks for it: what people write there changes nothing. Use it or remove it.";
+    PointlessBreakGlass = "DP0612", "An emergency path saves nothing", "The role is approved at once anyway. Remove `break_glass`.";
 }
 
 /// Not one of the codes.

@@ -1,164 +1,421 @@
-//! The YAML as it is written: shapes only. `resolve` turns it into a policy.
+//! The YAML as it is written: shapes only. [`super::expand`] has replaced `extends` and `for_each` before these are read;
+//! [`super::resolve`] makes a policy of them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use chrono::{DateTime, Utc};
+use serde_json::json;
 
-use super::Duration;
 use super::model::{MergeMethod, MergeMode, ParamValue, Requirement, Risk, TargetKind};
-use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
+use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName, TeamSlug};
 use super::principal::Principal;
-use super::yaml::At;
+use super::testcase::PolicyTest;
+use super::yaml::decode::integer;
+use super::yaml::node::Kind;
+use super::yaml::{
+    At, Decode, Entries, Node, Report, Schemas, Value, decode_from_text, document, one_of_keys, one_of_words,
+};
+use super::{Code, Duration};
 
-/// The sections a policy file may hold.
-pub(crate) const SECTIONS: &[&str] =
-    &["version", "settings", "people", "groups", "roles", "approvals", "targets", "tests"];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PolicyFile {
-    pub version: Option<At<u64>>,
-    pub settings: Option<At<SettingsDoc>>,
-    #[serde(default)]
-    pub people: BTreeMap<At<Login>, BTreeMap<At<String>, At<OneOrMany>>>,
-    #[serde(default)]
-    pub groups: BTreeMap<At<GroupName>, Vec<At<Principal>>>,
-    #[serde(default)]
-    pub targets: BTreeMap<At<TargetName>, At<TargetKind>>,
-    #[serde(default)]
-    pub roles: BTreeMap<At<RoleName>, RoleDoc>,
-    #[serde(default)]
-    pub approvals: BTreeMap<At<ApprovalName>, ApprovalDoc>,
-    #[serde(default)]
-    pub tests: Vec<super::testcase::PolicyTest>,
+document! {
+    /// A file of `policies/`. Any file may hold any of the sections; names are shared between all files.
+    pub(crate) struct PolicyFile, "a policy file" {
+        /// The version of this format: 1.
+        version: Option<At<u64>> = None,
+        /// What holds for the whole repository. In one file only.
+        settings: Option<At<SettingsDoc>> = None,
+        /// Who a GitHub login is elsewhere.
+        people: Entries<Login, PersonDoc> = Entries::default(),
+        /// People by a name, to be used as `group:NAME`.
+        groups: Entries<GroupName, Vec<At<Principal>>> = Entries::default(),
+        /// The systems roles give access to, by kind. Addresses and secrets are in the server's configuration.
+        targets: Entries<TargetName, TargetDoc> = Entries::default(),
+        /// Rows that `for_each` makes roles, targets and approval rules from.
+        tables: Entries<String, Vec<Row>> = Entries::default(),
+        /// What roles have in common, to be named in `extends`. Nobody can request a template.
+        templates: Entries<RoleName, RoleDoc> = Entries::default(),
+        /// What people can ask for.
+        roles: Entries<RoleName, RoleDoc> = Entries::default(),
+        /// Who has to approve what.
+        approvals: Entries<ApprovalName, ApprovalDoc> = Entries::default(),
+        /// What this policy is expected to decide. `daypass test` runs them.
+        tests: Vec<PolicyTest> = Vec::new(),
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SettingsDoc {
-    pub merge: Option<MergeMode>,
-    pub merge_method: Option<MergeMethod>,
-    pub max_duration: Option<Duration>,
-    pub revert_lead: Option<Duration>,
-    pub pending_timeout: Option<Duration>,
-    pub policy_approval: Option<At<ApprovalName>>,
+/// A row of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Row;
+
+document! {
+    /// What holds for the whole repository.
+    pub(crate) struct SettingsDoc, "`settings`" {
+        /// Who merges an approved request: `auto` (Daypass does) or `manual` (a person does).
+        merge: MergeMode = MergeMode::Auto,
+        /// How it is merged.
+        merge_method: MergeMethod = MergeMethod::Merge,
+        /// The ceiling over every role; 12h unless set.
+        max_duration: Option<Duration> = None,
+        /// How long before its end the revert pull request of a grant is opened; 10m unless set.
+        revert_lead: Option<Duration> = None,
+        /// Requests that are not approved by then are closed; 7d unless set.
+        pending_timeout: Option<Duration> = None,
+        /// The approval rule for pull requests that change `policies/`. Without it nobody can change them.
+        policy_approval: Option<At<ApprovalName>> = None,
+        /// The template every role extends after those it names itself.
+        role_defaults: Option<At<RoleName>> = None,
+        /// Warnings that are meant to be so, anywhere: a code with the reason.
+        allow: Entries<Code, String> = Entries::default(),
+    }
+}
+
+document! {
+    /// Who a GitHub login is elsewhere. Names in systems without a key of their own here may stand beside these.
+    pub(crate) struct PersonKeys, "a person" {
+        /// E-mail address.
+        email: Option<At<String>> = None,
+        /// Login role in PostgreSQL.
+        postgres: Option<At<String>> = None,
+        /// Login names on servers.
+        ssh: Option<At<OneOrMany>> = None,
+        /// Public keys SSH certificates are issued for, in OpenSSH format. Without any, the keys of the GitHub account.
+        ssh_keys: Option<At<OneOrMany>> = None,
+    }
+}
+
+/// A person: the keys of [`PersonKeys`], and any other with one text.
+#[derive(Debug, Clone)]
+pub(crate) struct PersonDoc(pub Entries<String, At<OneOrMany>>);
+
+impl Decode for PersonDoc {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        Entries::decode(node, report).map(Self)
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        let reference = PersonKeys::schema(schemas);
+        schemas.change("PersonKeys", |shape| {
+            shape.insert("additionalProperties".to_owned(), json!({ "type": "string" }));
+        });
+        reference
+    }
 }
 
 /// One text or several.
-#[derive(Deserialize, Clone)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub(crate) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RoleDoc {
-    #[serde(default)]
-    pub description: String,
-    #[serde(default)]
-    pub risk: Risk,
-    #[serde(default)]
-    pub requesters: Vec<At<Principal>>,
-    #[serde(default)]
-    pub may_request_for: Vec<At<Principal>>,
-    pub max_duration: Option<At<Duration>>,
-    #[serde(default)]
-    pub requires: Vec<Requirement>,
-    #[serde(default)]
-    pub conditions: Vec<ConditionDoc>,
-    pub approval: At<ApprovalName>,
-    pub break_glass: Option<BreakGlassDoc>,
-    #[serde(default)]
-    pub params: BTreeMap<At<ParamName>, ParamDoc>,
-    #[serde(default)]
-    pub entitlements: Vec<At<EntitlementDoc>>,
+impl Decode for OneOrMany {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => Vec::decode(node, report).map(Self::Many),
+            _ => String::decode(node, report).map(Self::One),
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": ["string", "array"], "items": { "type": "string" } })
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConditionDoc {
-    pub expr: At<String>,
-    pub message: Option<String>,
+document! {
+    /// What people can ask for: who may, for how long, who approves, and what it gives.
+    pub(crate) struct RoleDoc, "a role" {
+        /// Templates or roles whose keys count where this one has none. `requires` and `conditions` add up.
+        extends: Option<OneOrMany> = None,
+        /// Makes one role from each row of a table; `${each.COLUMN}` stands for a value of the row, in the name too.
+        for_each: Option<Row> = None,
+        /// One line for people.
+        description: String = String::new(),
+        /// How much harm it can do; medium unless set.
+        risk: Risk = Risk::Medium,
+        /// Who may ask for it.
+        requesters: Vec<At<Principal>> = Vec::new(),
+        /// Who may ask for it on behalf of one of `requesters`.
+        may_request_for: Vec<At<Principal>> = Vec::new(),
+        /// The longest time; the ceiling of `settings` unless set.
+        max_duration: Option<At<Duration>> = None,
+        /// What a request must carry.
+        requires: BTreeSet<Requirement> = BTreeSet::new(),
+        /// Expressions that must all be true.
+        conditions: Vec<ConditionDoc> = Vec::new(),
+        /// The approval rule. Required, here or in what it extends.
+        approval: Option<At<ApprovalName>> = None,
+        /// The emergency path. Without it there is none.
+        break_glass: Option<BreakGlassDoc> = None,
+        /// What a request can choose, for use as `params.NAME`.
+        params: Entries<ParamName, ParamDoc> = Entries::default(),
+        /// What it gives.
+        entitlements: Vec<At<EntitlementDoc>> = Vec::new(),
+        /// Warnings that are meant to be so for this role: a code with the reason.
+        allow: Entries<Code, String> = Entries::default(),
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BreakGlassDoc {
-    pub requesters: Vec<At<Principal>>,
-    pub max_duration: Option<At<Duration>>,
-    pub review_within: Option<Duration>,
+document! {
+    /// An expression that must be true.
+    pub(crate) struct ConditionDoc, "a condition" {
+        /// A CEL expression.
+        expr: At<String>,
+        /// What people read when it is false.
+        message: Option<String> = None,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ParamDoc {
-    #[serde(rename = "type")]
-    pub kind: Option<At<ParamType>>,
-    pub one_of: Option<Vec<ParamValue>>,
-    pub default: Option<At<ParamValue>>,
-    #[serde(default)]
-    pub description: String,
+document! {
+    /// The emergency path of a role: no approval is awaited; the use is reviewed afterwards.
+    pub(crate) struct BreakGlassDoc, "`break_glass`" {
+        /// Who may use it.
+        requesters: Vec<At<Principal>>,
+        /// The ceiling in an emergency; 1h unless set.
+        max_duration: Option<At<Duration>> = None,
+        /// How soon its use must be reviewed; 24h unless set.
+        review_within: Option<Duration> = None,
+    }
 }
 
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
+document! {
+    /// What a request can choose.
+    pub(crate) struct ParamDoc, "a parameter" {
+        /// What kind of value: `string`, `integer` or `boolean`.
+        kind as "type": Option<At<ParamType>> = None,
+        /// The values there are, instead of `type`.
+        one_of: Option<Vec<ParamValue>> = None,
+        /// Used when a request leaves it out; without one it is required.
+        default: Option<At<ParamValue>> = None,
+        /// One line for people.
+        description: String = String::new(),
+    }
+}
+
+/// The kinds of value a parameter takes.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum ParamType {
     String,
     Integer,
     Boolean,
 }
 
-/// Externally tagged, so that the places inside survive.
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EntitlementDoc {
-    Github(GithubDoc),
-    Postgres(PostgresDoc),
-    Ssh(SshDoc),
+one_of_keys! {
+    /// What a role gives on one target. Texts may hold `${EXPRESSION}`.
+    pub(crate) enum EntitlementDoc, "an entitlement" {
+        /// Membership of a team on GitHub.
+        Github(GithubDoc) = "github",
+        /// Membership of a role in PostgreSQL.
+        Postgres(PostgresDoc) = "postgres",
+        /// An OpenSSH certificate.
+        Ssh(SshDoc) = "ssh",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GithubDoc {
-    pub target: At<TargetName>,
-    pub team: At<String>,
+document! {
+    /// Membership of a team on GitHub.
+    pub(crate) struct GithubDoc, "a `github` entitlement" {
+        /// A target of kind `github`.
+        target: At<TargetName>,
+        /// The team's slug.
+        team: At<String>,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PostgresDoc {
-    pub target: At<TargetName>,
-    pub role: At<String>,
+document! {
+    /// Membership of a role in PostgreSQL, for `people.LOGIN.postgres`.
+    pub(crate) struct PostgresDoc, "a `postgres` entitlement" {
+        /// A target of kind `postgres`.
+        target: At<TargetName>,
+        /// The role.
+        role: At<String>,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SshDoc {
-    pub target: At<TargetName>,
-    pub principals: Vec<At<String>>,
+document! {
+    /// An OpenSSH certificate.
+    pub(crate) struct SshDoc, "an `ssh` entitlement" {
+        /// A target of kind `ssh`.
+        target: At<TargetName>,
+        /// The names sshd accepts it for.
+        principals: Vec<At<String>>,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ApprovalDoc {
-    pub stages: Vec<StageDoc>,
+document! {
+    /// Who has to approve.
+    pub(crate) struct ApprovalDoc, "an approval rule" {
+        /// Makes one rule from each row of a table.
+        for_each: Option<Row> = None,
+        /// In order: a stage opens when the one before it is satisfied. None at all: approved at once.
+        stages: Vec<StageDoc>,
+        /// Warnings that are meant to be so for this rule: a code with the reason.
+        allow: Entries<Code, String> = Entries::default(),
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageDoc {
-    pub name: At<StageName>,
-    pub when: Option<At<String>>,
-    pub approvers: Vec<At<Principal>>,
-    pub required: Option<At<u32>>,
-    pub escalate: Option<EscalationDoc>,
+document! {
+    /// One stage of an approval rule.
+    pub(crate) struct StageDoc, "a stage" {
+        /// Its name.
+        name: At<StageName>,
+        /// A CEL expression: the stage counts only if it is true. Always, if left out.
+        when: Option<At<String>> = None,
+        /// Who may approve.
+        approvers: Vec<At<Principal>>,
+        /// How many different people must; 1 unless set.
+        required: Option<At<u32>> = None,
+        /// Who else may approve after a while.
+        escalate: Option<EscalationDoc> = None,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EscalationDoc {
-    pub after: Duration,
-    pub to: Vec<At<Principal>>,
+document! {
+    /// Widens a stage that stays open.
+    pub(crate) struct EscalationDoc, "`escalate`" {
+        /// How long after the stage opened.
+        after: Duration,
+        /// Who may approve from then on, besides the approvers.
+        to: Vec<At<Principal>>,
+    }
 }
+
+/// A target: its kind, or its kind with the table it is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetDoc {
+    /// Its kind.
+    pub kind: At<TargetKind>,
+}
+
+document! {
+    /// Targets made from a table.
+    struct TargetMap, "a target" {
+        /// The kind of each.
+        kind: At<TargetKind>,
+        /// Makes one target from each row of a table.
+        for_each: Option<Row> = None,
+    }
+}
+
+impl Decode for TargetDoc {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let kind = match &node.value {
+            Value::Map(_) => TargetMap::decode(node, report)?.kind,
+            _ => At::decode(node, report)?,
+        };
+        Some(Self { kind })
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        json!({ "anyOf": [TargetKind::schema(schemas), TargetMap::schema(schemas)] })
+    }
+}
+
+impl Decode for Row {
+    /// Rows are read where they are used, by [`super::expand`].
+    fn decode(_: &Node, _: &mut Report) -> Option<Self> {
+        Some(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({
+            "type": ["string", "array", "object"],
+            "items": { "type": "object", "additionalProperties": { "type": ["string", "number"] } },
+            "additionalProperties": { "type": ["string", "number"] },
+        })
+    }
+}
+
+impl Decode for ParamValue {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.value {
+            Value::Scalar(scalar) if scalar.kind == Kind::Boolean => bool::decode(node, report).map(Self::Boolean),
+            // 1.5 is a text here: there is no kind of parameter for it.
+            Value::Scalar(scalar) if scalar.kind == Kind::Number && !scalar.text.contains('.') => {
+                integer(node, report).map(Self::Integer)
+            }
+            _ => String::decode(node, report).map(Self::String),
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": ["string", "integer", "boolean"] })
+    }
+}
+
+impl Decode for DateTime<Utc> {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let text = String::decode(node, report)?;
+        // Whole seconds: certificates know nothing finer.
+        let time =
+            DateTime::parse_from_rfc3339(text.trim()).ok().and_then(|time| Self::from_timestamp(time.timestamp(), 0));
+        if time.is_none() {
+            let message = format!("`{}` is not a time", super::yaml::decode::shortened(&text));
+            report.error(&node.spot, Code::BadTime, message, Code::BadTime.explanation());
+        }
+        time
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": "string", "format": "date-time" })
+    }
+}
+
+impl Decode for Code {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let text = String::decode(node, report)?;
+        match text.parse() {
+            Ok(code) => Some(code),
+            Err(error) => {
+                let known = Self::ALL.iter().map(|code| code.as_str());
+                let help = super::yaml::decode::did_you_mean(&text, known, "`docs/findings.md` lists all of them.");
+                report.error(&node.spot, Self::BadName, format!("{error}"), help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "enum": Self::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() })
+    }
+}
+
+one_of_words!(MergeMode, "a merge mode", { "auto" => MergeMode::Auto, "manual" => MergeMode::Manual, });
+one_of_words!(MergeMethod, "a merge method", {
+    "merge" => MergeMethod::Merge,
+    "squash" => MergeMethod::Squash,
+    "rebase" => MergeMethod::Rebase,
+});
+one_of_words!(Risk, "a risk", {
+    "low" => Risk::Low,
+    "medium" => Risk::Medium,
+    "high" => Risk::High,
+    "critical" => Risk::Critical,
+});
+one_of_words!(Requirement, "something a request can carry", {
+    "ticket" => Requirement::Ticket,
+    "start" => Requirement::Start,
+});
+one_of_words!(ParamType, "a kind of parameter", {
+    "string" => ParamType::String,
+    "integer" => ParamType::Integer,
+    "boolean" => ParamType::Boolean,
+});
+one_of_words!(TargetKind, "a kind of target", {
+    "github" => TargetKind::Github,
+    "postgres" => TargetKind::Postgres,
+    "ssh" => TargetKind::Ssh,
+});
+
+decode_from_text!(Login, BadName, { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}(\\[bot\\])?$" });
+decode_from_text!(TeamSlug, BadName, { "type": "string" });
+decode_from_text!(GroupName, BadName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,99}$" });
+decode_from_text!(TargetName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
+decode_from_text!(RoleName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
+decode_from_text!(ApprovalName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
+decode_from_text!(StageName, BadName, { "type": "string" });
+decode_from_text!(ParamName, BadName, { "type": "string" });
+decode_from_text!(Principal, BadName, {
+    "type": "string",
+    "pattern": "^(everyone|(user|team|group|app):.+)$",
+});
+decode_from_text!(Duration, BadDuration, { "type": "string", "examples": ["30m", "2h", "1h30m", "3d", "PT2H"] });

@@ -10,10 +10,13 @@ pub mod name;
 pub mod principal;
 pub mod render;
 pub mod request;
+pub mod schema;
 pub mod testcase;
 
 mod code;
 mod document;
+mod expand;
+mod lint;
 mod resolve;
 mod suggest;
 mod yaml;

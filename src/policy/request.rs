@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::model::ParamValue;
 use super::name::{Login, NameError, ParamName, RoleName, Slug};
 use super::suggest::suggest;
-use super::yaml::{self, At};
+use super::yaml::{At, Entries, document, read_as};
 use super::{Code, Duration, Finding, Place, Policy, Severity};
 
 /// The largest grant file that is read, in bytes.
@@ -58,23 +58,27 @@ pub fn path_of(slug: &Slug) -> String {
     format!("grants/{slug}.yaml")
 }
 
-/// A request as it is written: every field a text with its place, so that each mistake is reported, not only the first.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RequestFile {
-    subject: Option<At<String>>,
-    role: At<String>,
-    duration: At<String>,
-    reason: At<String>,
-    ticket: Option<At<String>>,
-    start: Option<At<String>>,
-    #[serde(default)]
-    break_glass: Option<At<bool>>,
-    #[serde(default)]
-    params: BTreeMap<At<String>, At<ParamValue>>,
+document! {
+    /// A request: one file of `grants/`. On the default branch it is a live grant; removing it revokes.
+    pub(crate) struct RequestFile, "a request" {
+        /// Who gets access: a GitHub login. Left out: whoever opens the pull request.
+        subject: Option<At<String>> = None,
+        /// The role asked for.
+        role: At<String>,
+        /// For how long: `30m`, `2h`, `1h30m`, `3d`, or ISO 8601 (`PT2H`).
+        duration: At<String>,
+        /// Why, in a sentence reviewers understand.
+        reason: At<String>,
+        /// The ticket it is for, where the role requires one.
+        ticket: Option<At<String>> = None,
+        /// When access begins, RFC 3339: for a planned maintenance window. Left out: at the merge.
+        start: Option<At<String>> = None,
+        /// Asks for the emergency path: nobody has to approve, and the use is reviewed afterwards.
+        break_glass: Option<At<bool>> = None,
+        /// Values for the role's parameters.
+        params: Entries<String, At<ParamValue>> = Entries::default(),
+    }
 }
-
-const FIELDS: &[&str] = &["subject", "role", "duration", "reason", "ticket", "start", "break_glass", "params"];
 
 /// Collects what is wrong while a request is read.
 struct Reader<'a> {
@@ -93,11 +97,11 @@ impl Reader<'_> {
     where
         T::Err: std::fmt::Display,
     {
-        self.places.insert(field.to_owned(), text.text_place());
+        self.places.insert(field.to_owned(), text.place());
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.refuse(text.text_place(), code, format!("`{field}`: {error}"), "");
+                self.refuse(text.place(), code, format!("`{field}`: {error}"), "");
                 None
             }
         }
@@ -105,7 +109,7 @@ impl Reader<'_> {
 
     /// A text for people: not empty, not endless, nothing in it that hides or turns what reviewers see.
     fn text(&mut self, field: &str, text: &At<String>, longest: usize) -> String {
-        let place = text.text_place();
+        let place = text.place();
         self.places.insert(field.to_owned(), place);
         let length = text.trim().chars().count();
         if length == 0 || length > longest {
@@ -138,7 +142,7 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
         reader.refuse(Place::default(), Code::GrantPath, message, "Name it with lower-case letters, digits and `-`.");
         return Err(reader.findings);
     };
-    let file: RequestFile = yaml::read(path, bytes, GRANT_LIMIT, FIELDS).map_err(|finding| vec![finding])?;
+    let file: RequestFile = read_as(path, bytes, GRANT_LIMIT)?;
     let role = role(&mut reader, &file.role, policy);
     let duration: Option<Duration> = reader.parse("duration", &file.duration, Code::BadDuration);
     let subject: Option<Option<Login>> = match &file.subject {
@@ -170,35 +174,36 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
 }
 
 fn role(reader: &mut Reader<'_>, text: &At<String>, policy: Option<&Policy>) -> Option<RoleName> {
-    reader.places.insert("role".to_owned(), text.text_place());
+    reader.places.insert("role".to_owned(), text.place());
     match text.parse::<RoleName>() {
         Ok(role) => Some(role),
         Err(error) => {
             let near = policy.and_then(|policy| suggest(text, policy.roles.keys().map(RoleName::as_str)));
             let help = near.map(|near| format!("Did you mean `{near}`?")).unwrap_or_default();
-            reader.refuse(text.text_place(), Code::BadName, error.to_string(), &help);
+            reader.refuse(text.place(), Code::BadName, error.to_string(), &help);
             None
         }
     }
 }
 
 fn start(reader: &mut Reader<'_>, text: &At<String>) -> Option<DateTime<Utc>> {
-    reader.places.insert("start".to_owned(), text.text_place());
+    reader.places.insert("start".to_owned(), text.place());
     match DateTime::parse_from_rfc3339(text.trim()) {
         // Whole seconds: certificates know nothing finer.
         Ok(time) => DateTime::from_timestamp(time.timestamp(), 0),
         Err(_) => {
             let shown: String = text.chars().filter(|c| !is_deceptive(*c)).take(60).collect();
             let message = format!("`start`: {shown:?} is not a time");
-            reader.refuse(text.text_place(), Code::BadTime, message, Code::BadTime.explanation());
+            reader.refuse(text.place(), Code::BadTime, message, Code::BadTime.explanation());
             None
         }
     }
 }
 
-fn params(reader: &mut Reader<'_>, file: &BTreeMap<At<String>, At<ParamValue>>) -> BTreeMap<ParamName, ParamValue> {
+fn params(reader: &mut Reader<'_>, file: &Entries<String, At<ParamValue>>) -> BTreeMap<ParamName, ParamValue> {
     let mut params = BTreeMap::new();
-    for (name, value) in file {
+    for (name, value) in &file.0 {
+        let Some(value) = value else { continue };
         let parsed: Result<ParamName, NameError> = name.parse();
         match parsed {
             Ok(parsed) => {

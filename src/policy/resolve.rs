@@ -1,21 +1,27 @@
 //! From documents to a policy: names point at things that exist, groups are flattened, expressions are compiled. Findings
 //! collect; a policy comes out only if none of them is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod approvals;
+mod roles;
+mod tests;
 
-use super::condition::{Expression, ExpressionError, Template};
-use super::document::*;
-use super::entitlement::{AccessTemplate, EntitlementTemplate};
-use super::model::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+
+use super::document::{OneOrMany, PersonDoc, PolicyFile, SettingsDoc};
+use super::expand::expand;
+use super::lint::{Places, Remark, Silenced, Used, lint};
+use super::model::{Person, Policy, Settings, TargetKind};
 use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
 use super::principal::Principal;
-use super::suggest::suggest;
-use super::testcase::PolicyTest;
-use super::yaml::{self, At};
-use super::{Code, Duration, Finding, Place, Severity};
+use super::yaml::decode::did_you_mean;
+use super::yaml::{self, At, Decode, Entries, Node, Report, Spot};
+use super::{Code, Finding, Place, Severity};
 
 /// The largest policy file that is read, in bytes.
 pub const POLICY_LIMIT: usize = 256 * 1024;
+/// As many findings of one kind at one place are told one by one: a table makes the same mistake in every row.
+const ALIKE: usize = 3;
 
 /// A policy, or what is wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -28,45 +34,60 @@ pub struct Loaded {
 
 /// Reads and resolves the files of `policies/`, by path. `configured` are the operator's targets; offline nobody knows them.
 pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<TargetName, TargetKind>>) -> Loaded {
-    let mut resolver = Resolver { configured, ..Resolver::default() };
-    let mut documents = Vec::new();
+    let mut report = Report::default();
+    let mut trees: Vec<Node> = Vec::new();
     for (path, bytes) in files {
-        if !path.ends_with(".yaml") {
-            if !path.ends_with(".md") && !path.ends_with(".gitkeep") {
-                let message = format!("`{path}` is not read: policy files end in .yaml");
-                resolver.error(
-                    path,
-                    Place::default(),
-                    Code::WrongExtension,
-                    message,
-                    "Rename it, or move it elsewhere.",
-                );
+        if path.ends_with(".yaml") {
+            match yaml::read(path, bytes, POLICY_LIMIT) {
+                Ok(tree) => trees.push(tree),
+                Err(finding) => report.findings.push(finding),
             }
-            continue;
-        }
-        match yaml::read::<PolicyFile>(path, bytes, POLICY_LIMIT, SECTIONS) {
-            Ok(document) => documents.push((path.clone(), document)),
-            Err(finding) => resolver.findings.push(finding),
+        } else if !path.ends_with(".md") && !path.ends_with(".gitkeep") {
+            let message = format!("`{path}` is not read: policy files end in .yaml");
+            let spot = Spot { file: path.as_str().into(), place: Place::default() };
+            report.error(&spot, Code::WrongExtension, message, "Rename it, or move it elsewhere.");
         }
     }
-    for (path, document) in &documents {
-        resolver.declare(path, document);
+    expand(&mut trees, &mut report);
+    let documents: Vec<PolicyFile> = trees.iter().filter_map(|tree| PolicyFile::decode(tree, &mut report)).collect();
+    let mut resolver = Resolver { configured, report, ..Resolver::default() };
+    let whole = documents.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
+    for document in &documents {
+        resolver.declare(document);
     }
-    let policy = resolver.resolve(documents);
-    let mut findings = resolver.findings;
+    // Without one of its files everything that refers to it would look wrong.
+    let policy = whole.then(|| resolver.resolve(documents));
+    let mut findings = resolver.report.findings;
     findings.sort();
     findings.dedup();
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Loaded { policy: (!broken).then_some(policy), findings }
+    Loaded { policy: policy.filter(|_| !broken), findings: summed_up(findings) }
 }
 
-type Seen<K> = BTreeMap<K, (String, Place)>;
+/// Many findings of one kind at one place become a few.
+fn summed_up(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for alike in
+        findings.chunk_by(|one, other| (&one.file, one.place, one.code) == (&other.file, other.place, other.code))
+    {
+        let located = alike.first().is_some_and(|finding| finding.place.line > 0);
+        let shown = if located && alike.len() > ALIKE { 1 } else { alike.len() };
+        kept.extend(alike.iter().take(shown).cloned());
+        if let Some(last) = kept.last_mut().filter(|_| shown < alike.len()) {
+            last.message.push_str(&format!(" (and {} more like this)", alike.len() - shown));
+        }
+    }
+    kept
+}
 
+type Seen<K> = BTreeMap<K, Spot>;
+
+/// What is known while names are looked up.
 #[derive(Default)]
 struct Resolver<'a> {
     configured: Option<&'a BTreeMap<TargetName, TargetKind>>,
-    findings: Vec<Finding>,
-    settings: Option<(String, Place)>,
+    report: Report,
+    settings: Option<Spot>,
     people: Seen<Login>,
     groups: Seen<GroupName>,
     targets: BTreeMap<TargetName, TargetKind>,
@@ -74,77 +95,60 @@ struct Resolver<'a> {
     target_places: Seen<TargetName>,
     roles: Seen<RoleName>,
     approvals: Seen<ApprovalName>,
-    used_approvals: BTreeSet<ApprovalName>,
+    used: Used,
+    remarks: Vec<Remark>,
 }
 
 impl Resolver<'_> {
-    fn push(&mut self, severity: Severity, file: &str, place: Place, code: Code, message: String, help: &str) {
-        let (file, help) = (file.to_owned(), help.to_owned());
-        self.findings.push(Finding { file, place, severity, code, message, help });
-    }
-
-    fn error(&mut self, file: &str, place: Place, code: Code, message: String, help: &str) {
-        self.push(Severity::Error, file, place, code, message, help);
-    }
-
-    fn warn(&mut self, file: &str, place: Place, code: Code, message: String, help: &str) {
-        self.push(Severity::Warning, file, place, code, message, help);
-    }
-
     /// First pass: which names there are, and where.
-    fn declare(&mut self, path: &str, document: &PolicyFile) {
+    fn declare(&mut self, document: &PolicyFile) {
         if let Some(version) = document.version.as_ref().filter(|version| ***version != 1) {
-            let message = format!("this policy is written for version {}", **version);
-            self.error(path, version.place(), Code::UnknownVersion, message, Code::UnknownVersion.explanation());
+            let message = format!("this policy is written for version {}; this Daypass reads version 1", **version);
+            self.report.error(&version.spot, Code::UnknownVersion, message, Code::UnknownVersion.explanation());
         }
         if let Some(settings) = &document.settings {
-            let first = self.settings.get_or_insert_with(|| (path.to_owned(), settings.place())).clone();
-            if first != (path.to_owned(), settings.place()) {
-                let message = format!("`settings` are there already, in {}:{}", first.0, first.1.line);
-                self.error(path, settings.place(), Code::DefinedTwice, message, "Keep them in one file.");
+            match &self.settings {
+                Some(first) => {
+                    let message = format!("`settings` are there already, in {first}");
+                    self.report.error(&settings.spot, Code::DefinedTwice, message, "Keep them in one file.");
+                }
+                None => self.settings = Some(settings.spot.clone()),
             }
         }
-        let mut twice = Vec::new();
-        declare(&mut self.people, path, document.people.keys(), "person", &mut twice);
-        declare(&mut self.groups, path, document.groups.keys(), "group", &mut twice);
-        declare(&mut self.target_places, path, document.targets.keys(), "target", &mut twice);
-        declare(&mut self.roles, path, document.roles.keys(), "role", &mut twice);
-        declare(&mut self.approvals, path, document.approvals.keys(), "approval rule", &mut twice);
-        for (place, message) in twice {
-            self.error(path, place, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
+        declare(&mut self.people, &document.people, "person", &mut self.report);
+        declare(&mut self.groups, &document.groups, "group", &mut self.report);
+        declare(&mut self.target_places, &document.targets, "target", &mut self.report);
+        declare(&mut self.roles, &document.roles, "role", &mut self.report);
+        declare(&mut self.approvals, &document.approvals, "approval rule", &mut self.report);
+        for (name, target) in &document.targets.0 {
+            if let Some(target) = target {
+                self.target(name, &target.kind);
+            }
         }
-        for (name, kind) in &document.targets {
-            self.targets.insert((**name).clone(), **kind);
-            let Some(configured) = self.configured else { continue };
-            match configured.get(&**name) {
-                Some(known) if *known == **kind => {}
-                Some(known) => {
-                    let message =
-                        format!("target `{}` is configured on the server as `{known}`, not `{}`", **name, **kind);
-                    self.error(
-                        path,
-                        kind.place(),
-                        Code::TargetNotConfigured,
-                        message,
-                        Code::TargetNotConfigured.explanation(),
-                    );
-                }
-                None => {
-                    let message = format!("target `{}` is not configured on the server", **name);
-                    let near = suggest(name.as_str(), configured.keys().map(TargetName::as_str));
-                    let help = near.map_or(Code::TargetNotConfigured.explanation().to_owned(), |near| {
-                        format!("Did you mean `{near}`?")
-                    });
-                    // A warning: requests for roles on it are refused, all others go on.
-                    self.warn(path, name.place(), Code::TargetNotConfigured, message, &help);
-                    self.unconfigured.insert((**name).clone());
-                }
+    }
+
+    fn target(&mut self, name: &At<TargetName>, kind: &At<TargetKind>) {
+        self.targets.insert((**name).clone(), **kind);
+        let Some(configured) = self.configured else { return };
+        let code = Code::TargetNotConfigured;
+        match configured.get(&**name) {
+            Some(known) if *known == **kind => {}
+            Some(known) => {
+                let message = format!("target `{}` is configured on the server as `{known}`, not `{}`", **name, **kind);
+                self.report.error(&kind.spot, code, message, code.explanation());
+            }
+            None => {
+                let message = format!("target `{}` is not configured on the server", **name);
+                let help = did_you_mean(name.as_str(), configured.keys().map(TargetName::as_str), code.explanation());
+                // A warning: requests for roles on it are refused, all others go on.
+                self.report.warn(&name.spot, code, message, help);
+                self.unconfigured.insert((**name).clone());
             }
         }
     }
 
     /// Second pass: everything that refers to names.
-    fn resolve(&mut self, documents: Vec<(String, PolicyFile)>) -> Policy {
+    fn resolve(&mut self, documents: Vec<PolicyFile>) -> Policy {
         let mut policy = Policy {
             settings: Settings::default(),
             people: BTreeMap::new(),
@@ -155,52 +159,77 @@ impl Resolver<'_> {
             approvals: BTreeMap::new(),
             tests: Vec::new(),
         };
-        let mut groups: BTreeMap<GroupName, Vec<Principal>> = BTreeMap::new();
-        for (path, document) in &documents {
+        let mut groups: BTreeMap<GroupName, BTreeSet<Principal>> = BTreeMap::new();
+        let mut allowed = Vec::new();
+        for document in &documents {
             if let Some(settings) = &document.settings {
-                policy.settings = self.settings(path, settings);
+                policy.settings = self.settings(settings);
+                allowed.extend(settings.allow.0.clone());
             }
-            for (name, members) in &document.groups {
-                groups.insert((**name).clone(), self.principals(path, members).into_iter().collect());
+            for (name, members) in &document.groups.0 {
+                groups.insert((**name).clone(), self.principals(members.as_deref().unwrap_or_default()));
             }
         }
         policy.groups = self.flatten(&groups);
-        let mut tests: Vec<(String, PolicyTest)> = Vec::new();
-        for (path, document) in documents {
-            for (login, person) in document.people {
-                let person = self.person(&path, person);
-                policy.people.insert(login.into_inner(), person);
+        let mut silenced = Silenced::everywhere(allowed);
+        let mut templates = Vec::new();
+        for document in documents {
+            for (login, person) in document.people.0 {
+                if let Some(person) = person.map(|person| self.person(person)) {
+                    policy.people.insert(login.into_inner(), person);
+                }
             }
-            for (name, approval) in document.approvals {
-                let approval = self.approval(&path, name.into_inner(), approval);
-                policy.approvals.insert(approval.name.clone(), approval);
+            for (name, rule) in document.approvals.0 {
+                let Some(rule) = rule else { continue };
+                silenced.add(&name.spot, &rule.allow);
+                let rule = self.approval(name.into_inner(), rule);
+                policy.approvals.insert(rule.name.clone(), rule);
             }
-            for (name, role) in document.roles {
-                let role = self.role(&path, name, role, &policy.settings);
-                policy.roles.insert(role.name.clone(), role);
+            for (name, role) in document.roles.0 {
+                let Some(role) = role else { continue };
+                silenced.add(&name.spot, &role.allow);
+                if let Some(role) = self.role(name, role, &policy.settings, false) {
+                    policy.roles.insert(role.name.clone(), role);
+                }
             }
-            tests.extend(document.tests.into_iter().map(|test| (path.clone(), test)));
+            templates.extend(document.templates.0);
+            policy.tests.extend(document.tests);
+        }
+        // A template nobody extends has mistakes all the same.
+        for (name, template) in templates {
+            if let Some(template) = template {
+                self.role(name, template, &policy.settings, true);
+            }
         }
         self.check_approvals(&policy);
-        for (path, test) in &tests {
-            if !policy.roles.contains_key(&test.request.role) {
-                let message =
-                    format!("the test {:?} asks for role `{}`, which does not exist", test.name, test.request.role);
-                self.error(path, Place::default(), Code::UnknownRole, message, "");
-            }
+        self.check_tests(&policy);
+        if !self.report.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            let places = Places {
+                groups: &self.groups,
+                targets: &self.target_places,
+                approvals: &self.approvals,
+                roles: &self.roles,
+                people: &self.people,
+            };
+            self.remarks.extend(lint(&policy, places, &self.used));
+            silenced.tell(std::mem::take(&mut self.remarks), &mut self.report);
         }
-        policy.tests = tests.into_iter().map(|(_, test)| test).collect();
         policy
     }
 
-    fn settings(&mut self, path: &str, document: &SettingsDoc) -> Settings {
+    /// Something about the role or rule at `owner` is suspicious; it may be meant to be so.
+    fn warn(&mut self, owner: &Spot, spot: &Spot, code: Code, message: String, help: &str) {
+        self.remarks.push(Remark::new(Some(owner), spot, code, message, help));
+    }
+
+    fn settings(&mut self, document: &SettingsDoc) -> Settings {
         let default = Settings::default();
         if let Some(name) = &document.policy_approval {
-            self.known_approval(path, name);
+            self.known_approval(name);
         }
         Settings {
-            merge: document.merge.unwrap_or(default.merge),
-            merge_method: document.merge_method.unwrap_or(default.merge_method),
+            merge: document.merge,
+            merge_method: document.merge_method,
             max_duration: document.max_duration.unwrap_or(default.max_duration),
             revert_lead: document.revert_lead.unwrap_or(default.revert_lead),
             pending_timeout: document.pending_timeout.unwrap_or(default.pending_timeout),
@@ -208,43 +237,35 @@ impl Resolver<'_> {
         }
     }
 
-    fn known_approval(&mut self, path: &str, name: &At<ApprovalName>) {
-        self.used_approvals.insert((**name).clone());
+    fn known_approval(&mut self, name: &At<ApprovalName>) {
+        self.used.approvals.insert((**name).clone());
         if !self.approvals.contains_key(&**name) {
-            let near = suggest(name.as_str(), self.approvals.keys().map(ApprovalName::as_str))
-                .map(|near| format!("Did you mean `{near}`?"));
-            let help = near.unwrap_or_else(|| Code::UnknownApproval.explanation().to_owned());
-            self.error(
-                path,
-                name.place(),
-                Code::UnknownApproval,
-                format!("approval rule `{}` does not exist", **name),
-                &help,
-            );
+            let known = self.approvals.keys().map(ApprovalName::as_str);
+            let help = did_you_mean(name.as_str(), known, Code::UnknownApproval.explanation());
+            let message = format!("approval rule `{}` does not exist", **name);
+            self.report.error(&name.spot, Code::UnknownApproval, message, help);
         }
     }
 
-    fn principals(&mut self, path: &str, principals: &[At<Principal>]) -> BTreeSet<Principal> {
+    fn principals(&mut self, principals: &[At<Principal>]) -> BTreeSet<Principal> {
         for principal in principals {
             let Principal::Group(name) = &**principal else { continue };
+            self.used.groups.insert(name.clone());
             if !self.groups.contains_key(name) {
-                let near = suggest(name.as_str(), self.groups.keys().map(GroupName::as_str))
-                    .map(|near| format!("Did you mean `{near}`?"));
-                let help = near.unwrap_or_else(|| Code::UnknownGroup.explanation().to_owned());
-                self.error(
-                    path,
-                    principal.place(),
-                    Code::UnknownGroup,
-                    format!("group `{name}` does not exist"),
-                    &help,
-                );
+                let known = self.groups.keys().map(GroupName::as_str);
+                let help = did_you_mean(name.as_str(), known, Code::UnknownGroup.explanation());
+                let message = format!("group `{name}` does not exist");
+                self.report.error(&principal.spot, Code::UnknownGroup, message, help);
             }
         }
         principals.iter().map(|principal| (**principal).clone()).collect()
     }
 
     /// Groups without groups in them.
-    fn flatten(&mut self, groups: &BTreeMap<GroupName, Vec<Principal>>) -> BTreeMap<GroupName, BTreeSet<Principal>> {
+    fn flatten(
+        &mut self,
+        groups: &BTreeMap<GroupName, BTreeSet<Principal>>,
+    ) -> BTreeMap<GroupName, BTreeSet<Principal>> {
         let mut flat = BTreeMap::new();
         for name in groups.keys() {
             let (mut found, mut visited, mut waiting) = (BTreeSet::new(), BTreeSet::from([name]), vec![name]);
@@ -264,25 +285,26 @@ impl Resolver<'_> {
                     }
                 }
             }
-            if let (true, Some((path, place))) = (circle, self.groups.get(name).cloned()) {
+            if let (true, Some(spot)) = (circle, self.groups.get(name)) {
                 let message = format!("group `{name}` contains itself");
-                self.error(&path, place, Code::GroupCycle, message, Code::GroupCycle.explanation());
+                self.report.error(spot, Code::GroupCycle, message, Code::GroupCycle.explanation());
             }
             flat.insert(name.clone(), found);
         }
         flat
     }
 
-    fn person(&mut self, path: &str, fields: BTreeMap<At<String>, At<OneOrMany>>) -> Person {
+    fn person(&mut self, document: PersonDoc) -> Person {
         let mut person = Person::default();
-        for (key, value) in fields {
+        for (key, value) in document.0.0 {
+            let Some(value) = value else { continue };
             let texts = match &*value {
                 OneOrMany::One(text) => vec![text.clone()],
                 OneOrMany::Many(texts) => texts.clone(),
             };
             if texts.iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
                 let message = format!("`{}` is empty or has control characters", *key);
-                self.error(path, value.place(), Code::BadText, message, "");
+                self.report.error(&value.spot, Code::BadText, message, "");
                 continue;
             }
             let many = matches!(&*value, OneOrMany::Many(_));
@@ -291,7 +313,7 @@ impl Resolver<'_> {
                 "ssh_keys" => person.ssh_keys = texts,
                 name if many => {
                     let message = format!("`{name}` is one text, not a list");
-                    self.error(path, value.place(), Code::WrongType, message, "Write it without brackets.");
+                    self.report.error(&value.spot, Code::WrongType, message, "Write it without brackets.");
                 }
                 "email" => person.email = texts.into_iter().next(),
                 "postgres" => person.postgres = texts.into_iter().next(),
@@ -302,312 +324,18 @@ impl Resolver<'_> {
         }
         person
     }
-
-    fn approval(&mut self, path: &str, name: ApprovalName, document: ApprovalDoc) -> Approval {
-        let stages = document.stages.into_iter().map(|stage| self.stage(path, &name, stage)).collect();
-        Approval { name, stages }
-    }
-
-    fn stage(&mut self, path: &str, rule: &ApprovalName, document: StageDoc) -> Stage {
-        let place = document.name.place();
-        let required = document.required.as_ref().map_or(1, |required| **required);
-        let approvers = self.principals(path, &document.approvers);
-        let mut everybody = approvers.clone();
-        let escalate = document.escalate.map(|escalation| {
-            let to = self.principals(path, &escalation.to);
-            everybody.extend(to.iter().cloned());
-            Escalation { after: escalation.after, to }
-        });
-        let named = everybody.iter().all(|principal| matches!(principal, Principal::User(_)));
-        let problem = if required == 0 {
-            Some("requires nobody; leave the stage out instead".to_owned())
-        } else if approvers.is_empty() {
-            Some("has no approvers".to_owned())
-        } else if approvers.iter().all(|principal| matches!(principal, Principal::App(_))) {
-            Some("has only bots as approvers; only people approve".to_owned())
-        } else if named && everybody.len() < required as usize {
-            Some(format!("requires {required} people but names only {}", everybody.len()))
-        } else {
-            None
-        };
-        if let Some(problem) = problem {
-            let message = format!("stage `{}` of `{rule}` {problem}", *document.name);
-            self.error(path, place, Code::BadStage, message, Code::BadStage.explanation());
-        }
-        let when = document.when.as_ref().and_then(|when| self.expression(path, when));
-        Stage { name: document.name.into_inner(), when, approvers, required, escalate }
-    }
-
-    fn expression(&mut self, path: &str, source: &At<String>) -> Option<Expression> {
-        Expression::compile(source).map_err(|error| self.bad_expression(path, source, &error)).ok()
-    }
-
-    fn template(&mut self, path: &str, source: &At<String>) -> Option<Template> {
-        Template::compile(source).map_err(|error| self.bad_expression(path, source, &error)).ok()
-    }
-
-    fn bad_expression(&mut self, path: &str, source: &At<String>, error: &ExpressionError) {
-        // Only in a plain scalar of one line does the offset in the text tell the column in the file.
-        let mut place = source.text_place();
-        if let (false, Some(offset)) = (source.contains('\n'), error.offset) {
-            place.column += u32::try_from(offset).unwrap_or(0);
-            place.length = 0;
-        }
-        self.error(path, place, error.code(), error.to_string(), error.help());
-    }
-
-    fn role(&mut self, path: &str, name: At<RoleName>, document: RoleDoc, settings: &Settings) -> Role {
-        let place = name.text_place_of_name();
-        let name = name.into_inner();
-        let mut max_duration = settings.max_duration;
-        if let Some(own) = &document.max_duration {
-            if **own > settings.max_duration {
-                let message = format!(
-                    "`{name}` may last {}, above the ceiling of {} over every role",
-                    **own, settings.max_duration
-                );
-                self.warn(path, own.place(), Code::AboveCeiling, message, Code::AboveCeiling.explanation());
-            }
-            max_duration = max_duration.min(**own);
-        }
-        let requesters = self.principals(path, &document.requesters);
-        let may_request_for = self.principals(path, &document.may_request_for);
-        self.known_approval(path, &document.approval);
-        let break_glass = document.break_glass.map(|document| self.break_glass(path, &name, document, max_duration));
-        if requesters.is_empty() && break_glass.is_none() {
-            let message = format!("nobody may request role `{name}`");
-            self.warn(path, place, Code::NobodyMayRequest, message, Code::NobodyMayRequest.explanation());
-        }
-        if document.entitlements.is_empty() {
-            let message = format!("role `{name}` gives nothing");
-            self.error(path, place, Code::NoEntitlements, message, Code::NoEntitlements.explanation());
-        }
-        let params: BTreeMap<_, _> =
-            document.params.into_iter().map(|(param, spec)| self.param(path, param, spec)).collect();
-        let mut conditions = Vec::new();
-        for condition in document.conditions {
-            if let Some(expression) = self.expression(path, &condition.expr) {
-                self.check_params(path, &condition.expr, &expression.params(), &params);
-                conditions.push(Condition { expression, message: condition.message });
-            }
-        }
-        let entitlements = document
-            .entitlements
-            .into_iter()
-            .filter_map(|entitlement| self.entitlement(path, entitlement, &params))
-            .collect();
-        Role {
-            name,
-            description: document.description,
-            risk: document.risk,
-            requesters,
-            may_request_for,
-            max_duration,
-            requires: document.requires.into_iter().collect(),
-            conditions,
-            approval: document.approval.into_inner(),
-            break_glass,
-            params,
-            entitlements,
-            file: path.to_owned(),
-            place,
-        }
-    }
-
-    fn break_glass(&mut self, path: &str, role: &RoleName, document: BreakGlassDoc, ceiling: Duration) -> BreakGlass {
-        let requesters = self.principals(path, &document.requesters);
-        let mut max_duration = Duration::hours(1).min(ceiling);
-        if let Some(own) = &document.max_duration {
-            if **own > ceiling {
-                let message =
-                    format!("break-glass of `{role}` may last {}, longer than the role itself ({ceiling})", **own);
-                self.error(
-                    path,
-                    own.place(),
-                    Code::AboveCeiling,
-                    message,
-                    "An emergency is shorter than the planned use.",
-                );
-            }
-            max_duration = **own;
-        }
-        BreakGlass { requesters, max_duration, review_within: document.review_within.unwrap_or(Duration::hours(24)) }
-    }
-
-    fn param(
-        &mut self,
-        path: &str,
-        name: At<super::name::ParamName>,
-        document: ParamDoc,
-    ) -> (super::name::ParamName, ParamSpec) {
-        let kind = match (document.kind.as_deref(), document.one_of) {
-            (None, Some(values)) if !values.is_empty() => ParamKind::OneOf(values),
-            (Some(ParamType::String), None) => ParamKind::String,
-            (Some(ParamType::Integer), None) => ParamKind::Integer,
-            (Some(ParamType::Boolean), None) => ParamKind::Boolean,
-            _ => {
-                let message = format!("parameter `{}` needs either `type` or a list `one_of`", *name);
-                self.error(
-                    path,
-                    name.place(),
-                    Code::WrongType,
-                    message,
-                    "Write `{ type: string }` or `{ one_of: [a, b] }`.",
-                );
-                ParamKind::String
-            }
-        };
-        let spec = ParamSpec { kind, default: None, description: document.description };
-        let default = document.default.and_then(|default| match spec.problem(&default) {
-            None => Some(default.into_inner()),
-            Some(problem) => {
-                let message = format!("the default of parameter `{}` {problem}", *name);
-                self.error(path, default.place(), Code::BadParam, message, "");
-                None
-            }
-        });
-        (name.into_inner(), ParamSpec { default, ..spec })
-    }
-
-    fn entitlement(
-        &mut self,
-        path: &str,
-        document: At<EntitlementDoc>,
-        params: &BTreeMap<super::name::ParamName, ParamSpec>,
-    ) -> Option<EntitlementTemplate> {
-        let place = document.place();
-        let (target, access, sources): (_, _, Vec<(At<String>, Template)>) = match document.into_inner() {
-            EntitlementDoc::Github(doc) => {
-                let team = self.template(path, &doc.team)?;
-                (doc.target, AccessTemplate::Github { team: team.clone() }, vec![(doc.team, team)])
-            }
-            EntitlementDoc::Postgres(doc) => {
-                let role = self.template(path, &doc.role)?;
-                (doc.target, AccessTemplate::Postgres { role: role.clone() }, vec![(doc.role, role)])
-            }
-            EntitlementDoc::Ssh(doc) => {
-                if doc.principals.is_empty() {
-                    let message = "an SSH entitlement needs at least one principal".to_owned();
-                    self.error(
-                        path,
-                        doc.target.place(),
-                        Code::MissingKey,
-                        message,
-                        "Name the login on the server, or ${person.ssh}.",
-                    );
-                }
-                let mut sources = Vec::new();
-                for principal in doc.principals {
-                    let template = self.template(path, &principal)?;
-                    sources.push((principal, template));
-                }
-                let principals = sources.iter().map(|(_, template)| template.clone()).collect();
-                (doc.target, AccessTemplate::Ssh { principals }, sources)
-            }
-        };
-        for (source, template) in &sources {
-            self.check_params(path, source, &template.params(), params);
-        }
-        match self.targets.get(&*target).copied() {
-            Some(kind) if kind == access.kind() => {}
-            Some(kind) => {
-                let message = format!("target `{}` is a `{kind}`, not a `{}`", *target, access.kind());
-                self.error(path, target.place(), Code::KindMismatch, message, Code::KindMismatch.explanation());
-            }
-            None => {
-                let near = suggest(target.as_str(), self.targets.keys().map(TargetName::as_str))
-                    .map(|near| format!("Did you mean `{near}`?"));
-                let help = near.unwrap_or_else(|| Code::UnknownTarget.explanation().to_owned());
-                self.error(
-                    path,
-                    target.place(),
-                    Code::UnknownTarget,
-                    format!("target `{}` does not exist", *target),
-                    &help,
-                );
-            }
-        }
-        let place = if place.line == 0 { target.place() } else { place };
-        Some(EntitlementTemplate { target: target.into_inner(), access, place })
-    }
-
-    fn check_params(
-        &mut self,
-        path: &str,
-        source: &At<String>,
-        used: &BTreeSet<String>,
-        declared: &BTreeMap<super::name::ParamName, ParamSpec>,
-    ) {
-        for name in used.iter().filter(|name| !declared.keys().any(|known| known.as_str() == name.as_str())) {
-            let near = suggest(name, declared.keys().map(super::name::ParamName::as_str))
-                .map(|near| format!("Did you mean `{near}`?"));
-            let help = near.unwrap_or_else(|| Code::UnknownParam.explanation().to_owned());
-            self.error(
-                path,
-                source.text_place(),
-                Code::UnknownParam,
-                format!("the role declares no parameter `{name}`"),
-                &help,
-            );
-        }
-    }
-
-    /// What is known only when roles and rules are known.
-    fn check_approvals(&mut self, policy: &Policy) {
-        for (name, (path, place)) in self.approvals.clone() {
-            if !self.used_approvals.contains(&name) {
-                let message = format!("approval rule `{name}` is never used");
-                self.warn(&path, place, Code::UnusedApproval, message, Code::UnusedApproval.explanation());
-            }
-        }
-        let rule = policy.settings.policy_approval.as_ref().and_then(|name| policy.approvals.get(name));
-        if let (Some(rule), Some((path, place))) = (rule.filter(|rule| rule.stages.is_empty()), self.settings.clone()) {
-            let message = format!("anybody could change the policy: approval rule `{}` has no stage", rule.name);
-            self.error(&path, place, Code::PolicyApprovalOpen, message, Code::PolicyApprovalOpen.explanation());
-        }
-        for role in policy.roles.values() {
-            let Some(rule) = policy.approvals.get(&role.approval) else { continue };
-            let [requester] = role.requesters.iter().collect::<Vec<_>>()[..] else { continue };
-            for stage in &rule.stages {
-                let only_self = stage.approvers.iter().eq([requester])
-                    && matches!(requester, Principal::User(_))
-                    && stage.escalate.is_none();
-                if only_self {
-                    let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
-                    self.error(
-                        &role.file.clone(),
-                        role.place,
-                        Code::OnlySelfApproval,
-                        message,
-                        Code::OnlySelfApproval.explanation(),
-                    );
-                }
-            }
-        }
-    }
 }
 
-fn declare<'k, K: Ord + Clone + std::fmt::Display + 'k>(
-    seen: &mut Seen<K>,
-    path: &str,
-    keys: impl Iterator<Item = &'k At<K>>,
-    what: &str,
-    twice: &mut Vec<(Place, String)>,
-) {
-    for key in keys {
+fn declare<K: Ord + Clone + Display, V>(seen: &mut Seen<K>, entries: &Entries<K, V>, what: &str, report: &mut Report) {
+    for (key, _) in &entries.0 {
         match seen.get(&**key) {
-            Some((file, first)) => {
-                twice.push((key.place(), format!("{what} `{}` is defined already, in {file}:{}", **key, first.line)));
+            Some(first) => {
+                let message = format!("{what} `{}` is defined already, in {first}", **key);
+                report.error(&key.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
             }
             None => {
-                seen.insert((**key).clone(), (path.to_owned(), key.place()));
+                seen.insert((**key).clone(), key.spot.clone());
             }
         }
-    }
-}
-
-impl At<RoleName> {
-    fn text_place_of_name(&self) -> Place {
-        Place { length: u32::try_from(self.as_str().len()).unwrap_or(0), ..self.place() }
     }
 }

@@ -1,79 +1,199 @@
-//! `tests:` of a policy: what its owners expect it to decide. Their shape is checked with the policy.
+//! `tests:` of a policy: what its owners expect it to decide, on facts they write down. Here is their shape; `access::rehearsal`
+//! runs them.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::str::FromStr;
 
-use serde::Deserialize;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Duration;
 use super::model::ParamValue;
-use super::name::{Login, ParamName, RoleName, StageName, TeamSlug};
+use super::name::{Login, NameError, ParamName, RoleName, Slug, StageName, TeamSlug};
+use super::yaml::{At, Decode, Node, Report, Schemas, decode_from_text, document, read_as};
+use super::{Code, Duration, Finding, Place, Request};
 
-/// One expectation.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyTest {
-    /// What it shows.
-    pub name: String,
-    /// The request that is judged.
-    pub request: TestRequest,
-    /// The facts it is judged on.
-    #[serde(default)]
-    pub given: Given,
-    /// What should come out.
-    pub expect: Expect,
+/// The largest file of facts that is read, in bytes.
+const GIVEN_LIMIT: usize = 256 * 1024;
+
+/// A value with the place it is written at.
+#[derive(Debug, Clone)]
+pub struct Stated<T> {
+    /// The value.
+    pub value: T,
+    /// The file it stands in.
+    pub file: String,
+    /// Where it stands there.
+    pub place: Place,
 }
 
-/// A request as a test writes it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TestRequest {
-    /// Who gets access.
-    pub subject: Login,
-    /// Who opens the pull request, if somebody else.
-    pub author: Option<Login>,
-    /// The role.
-    pub role: RoleName,
-    /// For how long.
-    pub duration: Duration,
-    /// Why.
-    #[serde(default)]
-    pub reason: String,
-    /// The ticket.
-    pub ticket: Option<String>,
-    /// The planned start, RFC 3339.
-    pub start: Option<chrono::DateTime<chrono::Utc>>,
-    /// The emergency path.
-    #[serde(default)]
-    pub break_glass: bool,
-    /// Parameters.
-    #[serde(default)]
-    pub params: BTreeMap<ParamName, ParamValue>,
+impl<T> From<At<T>> for Stated<T> {
+    fn from(at: At<T>) -> Self {
+        let (file, place) = (at.spot.file.to_string(), at.place());
+        Self { value: at.into_inner(), file, place }
+    }
 }
 
-/// The facts of a test.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Given {
-    /// Members of teams.
-    #[serde(default)]
-    pub teams: BTreeMap<TeamSlug, Vec<Login>>,
-    /// Whose approvals there are.
-    #[serde(default)]
-    pub approved_by: Vec<Login>,
-    /// The time, RFC 3339.
-    pub now: Option<chrono::DateTime<chrono::Utc>>,
+impl<T: Decode> Decode for Stated<T> {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        At::decode(node, report).map(Self::from)
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        T::schema(schemas)
+    }
 }
 
-/// What a test expects.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// Whether the request is allowed at all.
-    pub valid: bool,
-    /// The stages that need approval, in order.
-    pub stages: Option<Vec<StageName>>,
-    /// Whether the approvals given suffice.
-    pub approved: Option<bool>,
-    /// Codes of findings.
-    pub findings: Option<Vec<super::Code>>,
+impl<T> Deref for Stated<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// An account as a test names it: a login, or `app:SLUG` for the bot account of an app.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who(Login);
+
+impl Who {
+    /// Its login.
+    pub fn login(&self) -> &Login {
+        &self.0
+    }
+}
+
+impl FromStr for Who {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix("app:") {
+            Some(slug) => format!("{slug}[bot]").parse().map(Self),
+            None => text.parse().map(Self),
+        }
+    }
+}
+
+decode_from_text!(Who, BadName, { "type": "string" });
+
+impl From<Login> for Who {
+    fn from(login: Login) -> Self {
+        Self(login)
+    }
+}
+
+document! {
+    /// One expectation.
+    pub struct PolicyTest, "a test" {
+        /// What it shows. No other test has this name.
+        name: Stated<String>,
+        /// The request that is judged.
+        request: TestRequest,
+        /// The facts it is judged on.
+        given: Given = Given::default(),
+        /// What should come out.
+        expect: Expect,
+    }
+}
+
+document! {
+    /// A request as a test writes it.
+    pub struct TestRequest, "the request of a test" {
+        /// Who gets access.
+        subject: Who,
+        /// Who opens the pull request, if somebody else.
+        author: Option<Who> = None,
+        /// The role.
+        role: Stated<RoleName>,
+        /// For how long.
+        duration: Duration,
+        /// Why.
+        reason: String = String::new(),
+        /// The ticket.
+        ticket: Option<String> = None,
+        /// The planned start, RFC 3339.
+        start: Option<DateTime<Utc>> = None,
+        /// The emergency path.
+        break_glass: bool = false,
+        /// Parameters.
+        params: BTreeMap<ParamName, ParamValue> = BTreeMap::new(),
+    }
+}
+
+document! {
+    /// Facts that are written down instead of read from GitHub.
+    #[derive(Default)]
+    pub struct Given, "`given`" {
+        /// Members of teams, those of child teams included. A team that is left out has none.
+        teams: BTreeMap<TeamSlug, Vec<Who>> = BTreeMap::new(),
+        /// Members of the organisation, besides those of the teams; left out: everybody the test or the policy names.
+        members: Option<Vec<Who>> = None,
+        /// Logins nobody has.
+        unknown_accounts: Vec<Who> = Vec::new(),
+        /// Who approved the head of the pull request.
+        approved_by: Vec<Who> = Vec::new(),
+        /// Who requested changes.
+        changes_requested_by: Vec<Who> = Vec::new(),
+        /// Who has a hand in the commits, besides the author of the pull request.
+        commits_by: Vec<Who> = Vec::new(),
+        /// The time, RFC 3339. Left out: a day before the request's start, or else Monday, 5 January 2026, 10:00 UTC.
+        now: Option<DateTime<Utc>> = None,
+        /// How long the open stage has been open, for escalation.
+        elapsed: Option<Duration> = None,
+    }
+}
+
+impl Given {
+    /// The time of the judgement, for a request that starts then. Never the time of day: a test gives the same result whenever it
+    /// runs.
+    pub fn now(&self, start: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let monday = DateTime::from_timestamp(1_767_607_200, 0).unwrap_or_default();
+        let day_before = start.and_then(|start| start.checked_sub_signed(TimeDelta::days(1)));
+        self.now.or(day_before).unwrap_or(monday)
+    }
+}
+
+document! {
+    /// What a test expects. What is left out is not looked at.
+    pub struct Expect, "`expect`" {
+        /// Whether the request is allowed at all.
+        valid: Stated<bool>,
+        /// The stages that need approval, in order.
+        stages: Option<Stated<Vec<StageName>>> = None,
+        /// Whether the approvals given suffice.
+        approved: Option<Stated<bool>> = None,
+        /// Codes of findings: these and no others, in any order.
+        findings: Option<Stated<Vec<Code>>> = None,
+        /// Everybody who could approve now, in any order.
+        approvers: Option<Stated<Vec<Who>>> = None,
+        /// What is granted, in the words of the pull request's comment, in any order: `role reader for alice on orders-db`.
+        entitlements: Option<Stated<Vec<String>>> = None,
+        /// When access ends if it is merged at once.
+        expires: Option<Stated<DateTime<Utc>>> = None,
+    }
+}
+
+impl TestRequest {
+    /// As a file in `grants/` would say it.
+    pub fn request(&self, name: &str) -> Request {
+        Request {
+            slug: Slug::near(name),
+            subject: Some(self.subject.login().clone()),
+            role: self.role.value.clone(),
+            duration: self.duration,
+            reason: self.reason.clone(),
+            ticket: self.ticket.clone(),
+            start: self.start,
+            break_glass: self.break_glass,
+            params: self.params.clone(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    /// Who opens the pull request.
+    pub fn author(&self) -> &Login {
+        self.author.as_ref().unwrap_or(&self.subject).login()
+    }
+}
+
+/// Reads facts from a file of their own, written as under `given:` of a test.
+pub fn read_given(path: &str, bytes: &[u8]) -> Result<Given, Vec<Finding>> {
+    read_as(path, bytes, GIVEN_LIMIT)
 }

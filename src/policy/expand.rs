@@ -1,0 +1,357 @@
+//! What is written once and means many: `for_each` makes entries from the rows of a table, `extends` fills in what a role has
+//! in common with others. Both happen on the tree, before it is read: whatever is wrong in what comes out is reported where it
+//! is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Code;
+use super::yaml::decode::{did_you_mean, shortened};
+use super::yaml::node::{Kind, Scalar};
+use super::yaml::{Node, Report, Spot, Value};
+
+/// Values all entries made from tables may have together. A policy has a few thousand.
+const MOST_VALUES: usize = 200_000;
+/// The sections whose entries `for_each` can make.
+const REPEATED: [&str; 4] = ["targets", "templates", "roles", "approvals"];
+/// What restricts adds up: whoever extends a role must not lose its conditions by adding one.
+const ADDS_UP: [&str; 2] = ["requires", "conditions"];
+
+/// Columns with their values.
+type Row = BTreeMap<String, Scalar>;
+
+/// Replaces `for_each` and `extends` in the files of a policy.
+pub(crate) fn expand(files: &mut [Node], report: &mut Report) {
+    let tables = tables(files, report);
+    let mut left = MOST_VALUES;
+    for file in files.iter_mut() {
+        for section in REPEATED {
+            if let Some(Value::Map(entries)) = section_of(file, section) {
+                let written = std::mem::take(entries);
+                *entries = written.into_iter().flat_map(|entry| repeat(entry, &tables, &mut left, report)).collect();
+            }
+        }
+    }
+    inherit(files, report);
+}
+
+fn section_of<'n>(file: &'n mut Node, section: &str) -> Option<&'n mut Value> {
+    let Value::Map(entries) = &mut file.value else { return None };
+    entries.iter_mut().find(|(key, _)| key.text() == Some(section)).map(|(_, node)| &mut node.value)
+}
+
+/// The value of a key, taken out of what it stands in.
+fn take(node: &mut Node, key: &str) -> Option<Node> {
+    let Value::Map(entries) = &mut node.value else { return None };
+    let at = entries.iter().position(|(name, _)| name.text() == Some(key))?;
+    Some(entries.remove(at).1)
+}
+
+/// The tables of all files, by name.
+fn tables(files: &[Node], report: &mut Report) -> BTreeMap<String, Vec<Row>> {
+    let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    for (key, node) in files.iter().filter_map(|file| file.get("tables")).flat_map(entries_of) {
+        let Some(name) = key.text() else { continue };
+        if tables.contains_key(name) {
+            let message = format!("table `{}` is defined already", shortened(name));
+            report.error(&key.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
+            continue;
+        }
+        tables.insert(name.to_owned(), rows(node, report).unwrap_or_default());
+    }
+    tables
+}
+
+fn entries_of(node: &Node) -> &[(Node, Node)] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+/// The rows of a table: a list of columns with values.
+fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
+    const SHAPE: &str = "A table is a list of rows, such as `- { service: orders, owner: shop }`.";
+    let Value::List(items) = &node.value else {
+        report.error(
+            node.named_at(),
+            Code::BadTable,
+            format!("this is {}; expected a list of rows", node.what()),
+            SHAPE,
+        );
+        return None;
+    };
+    let mut rows = Vec::new();
+    for item in items {
+        if !matches!(item.value, Value::Map(_)) {
+            report.error(&item.spot, Code::BadTable, format!("this is {}; expected a row", item.what()), SHAPE);
+            continue;
+        }
+        let mut row = Row::new();
+        for (key, value) in entries_of(item) {
+            let (Some(column), Value::Scalar(scalar), Some(text)) = (key.text(), &value.value, value.text()) else {
+                report.error(&value.spot, Code::BadTable, "a row has plain values only", SHAPE);
+                continue;
+            };
+            // It is put into names and expressions: it must not be able to end a text there.
+            if text.is_empty() || text.chars().any(|c| c.is_control() || "'\"\\`${}".contains(c)) {
+                let message = format!("`{}` cannot be a value of a table", shortened(text));
+                let help = "Values are not empty and have no quotes, backslashes, braces, `$` or control characters.";
+                report.error(&value.spot, Code::BadTable, message, help);
+            } else if row.insert(column.to_owned(), scalar.clone()).is_some() {
+                let message = format!("column `{}` is there twice", shortened(column));
+                report.error(&key.spot, Code::DuplicateKey, message, Code::DuplicateKey.explanation());
+            }
+        }
+        rows.push(row);
+    }
+    Some(rows)
+}
+
+/// One entry, or one for each row of its table.
+fn repeat(
+    (key, mut node): (Node, Node),
+    tables: &BTreeMap<String, Vec<Row>>,
+    left: &mut usize,
+    report: &mut Report,
+) -> Vec<(Node, Node)> {
+    let Some(table) = take(&mut node, "for_each") else { return vec![(key, node)] };
+    let rows = match table.text() {
+        None => rows(&table, report).unwrap_or_default(),
+        Some(name) => tables.get(name).cloned().unwrap_or_else(|| {
+            let help = did_you_mean(name, tables.keys().map(String::as_str), "Define it under `tables`.");
+            report.error(&table.spot, Code::BadTable, format!("table `{}` does not exist", shortened(name)), help);
+            Vec::new()
+        }),
+    };
+    if rows.len() > 1 && !key.text().is_some_and(|name| name.contains("${each.")) {
+        let message = format!("`{}` would be made {} times", shortened(key.text().unwrap_or_default()), rows.len());
+        report.error(
+            &key.spot,
+            Code::BadTable,
+            message,
+            "Put a column into the name, such as `${each.service}-reader`.",
+        );
+        return Vec::new();
+    }
+    let size = size_of(&node);
+    if size.saturating_mul(rows.len()) > *left {
+        let message = format!("the tables make more than {MOST_VALUES} values");
+        report.error(&table.spot, Code::TooLarge, message, "Use shorter tables.");
+        return Vec::new();
+    }
+    *left -= size * rows.len();
+    let mut problems = BTreeSet::new();
+    let made = rows.iter().map(|row| {
+        let (mut key, mut node) = (key.clone(), node.clone());
+        fill_in(&mut key, row, &mut problems);
+        fill_in(&mut node, row, &mut problems);
+        (key, node)
+    });
+    let made = made.collect();
+    for (file, place, column) in problems {
+        let spot = Spot { file: file.into(), place };
+        let columns = rows.iter().flat_map(Row::keys).map(String::as_str);
+        let help = did_you_mean(&column, columns, "Every row needs every column that is used.");
+        report.error(&spot, Code::BadTable, format!("a row has no column `{}`", shortened(&column)), help);
+    }
+    made
+}
+
+fn size_of(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Scalar(_) => 0,
+        Value::List(items) => items.iter().map(size_of).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| size_of(key) + size_of(value)).sum(),
+    }
+}
+
+/// Puts the values of a row where `${each.COLUMN}` stands.
+fn fill_in(node: &mut Node, row: &Row, problems: &mut BTreeSet<(String, super::Place, String)>) {
+    match &mut node.value {
+        Value::Scalar(scalar) if only_column(&scalar.text).is_some_and(|column| row.contains_key(column)) => {
+            // A number stays a number.
+            if let Some(value) = only_column(&scalar.text).and_then(|column| row.get(column)) {
+                *scalar = value.clone();
+            }
+        }
+        Value::Scalar(Scalar { text, kind: Kind::Text }) if text.contains("${each.") => {
+            let mut filled = String::new();
+            let mut rest = text.as_str();
+            while let Some((before, after)) = rest.split_once("${each.") {
+                filled.push_str(before);
+                let (column, after) = after.split_once('}').unwrap_or((after, ""));
+                match row.get(column.trim()) {
+                    Some(value) => filled.push_str(&value.text),
+                    None => {
+                        problems.insert((node.spot.file.to_string(), node.spot.place, column.trim().to_owned()));
+                    }
+                }
+                rest = after;
+            }
+            filled.push_str(rest);
+            *text = filled;
+        }
+        Value::Scalar(_) => {}
+        Value::List(items) => items.iter_mut().for_each(|item| fill_in(item, row, problems)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(key, value)| {
+            fill_in(key, row, problems);
+            fill_in(value, row, problems);
+        }),
+    }
+}
+
+/// The column, if the text is nothing but `${each.COLUMN}`.
+fn only_column(text: &str) -> Option<&str> {
+    let column = text.strip_prefix("${each.")?.strip_suffix('}')?;
+    (!column.contains(['$', '{', '}'])).then(|| column.trim())
+}
+
+/// What can be extended, by name.
+struct Heritage {
+    written: BTreeMap<String, Written>,
+    complete: BTreeMap<String, Node>,
+    /// Those that are being completed: whoever is met again is in a circle.
+    open: Vec<String>,
+}
+
+/// A template or role as it is written.
+struct Written {
+    key: Spot,
+    node: Node,
+    parents: Vec<Node>,
+    /// The template every role extends, if it does.
+    default: Option<Node>,
+}
+
+fn inherit(files: &mut [Node], report: &mut Report) {
+    let default = files.iter().find_map(|file| file.get("settings")?.get("role_defaults").cloned());
+    let mut heritage = Heritage { written: BTreeMap::new(), complete: BTreeMap::new(), open: Vec::new() };
+    for file in files.iter_mut() {
+        for section in ["templates", "roles"] {
+            let Some(Value::Map(entries)) = section_of(file, section) else { continue };
+            for (key, node) in entries {
+                let parents = take(node, "extends").map_or_else(Vec::new, |extends| parents(extends, report));
+                let Some(name) = key.text() else { continue };
+                if let Some(first) = heritage.written.get(name).filter(|_| section == "roles") {
+                    // Two roles of a name are reported by whoever reads them; a role and a template only here.
+                    let message = format!("`{}` is defined already, at {}", shortened(name), first.key);
+                    report.error(&key.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
+                    continue;
+                }
+                let default = default.clone().filter(|_| section == "roles");
+                let written = Written { key: key.spot.clone(), node: node.clone(), parents, default };
+                heritage.written.insert(name.to_owned(), written);
+            }
+        }
+    }
+    let names: Vec<String> = heritage.written.keys().cloned().collect();
+    for name in &names {
+        heritage.complete(name, report);
+    }
+    for file in files {
+        for section in ["templates", "roles"] {
+            let Some(Value::Map(entries)) = section_of(file, section) else { continue };
+            for (key, node) in entries {
+                let name = key.text().unwrap_or_default();
+                let ours = heritage.written.get(name).is_some_and(|written| written.key == key.spot);
+                if let Some(complete) = heritage.complete.get(name).filter(|_| ours) {
+                    *node = complete.clone();
+                }
+            }
+        }
+    }
+}
+
+/// The names in `extends`.
+fn parents(extends: Node, report: &mut Report) -> Vec<Node> {
+    match extends.value {
+        Value::List(items) => items,
+        Value::Scalar(_) if extends.text().is_some() => vec![extends],
+        _ => {
+            let message = format!("this is {}; expected the names of templates or roles", extends.what());
+            report.error(&extends.spot, Code::WrongType, message, "Write `extends: NAME` or `extends: [NAME, NAME]`.");
+            Vec::new()
+        }
+    }
+}
+
+impl Heritage {
+    /// The role or template with everything it inherits; `None` if it does not exist or cannot be completed.
+    fn complete(&mut self, name: &str, report: &mut Report) -> Option<Node> {
+        if let Some(complete) = self.complete.get(name) {
+            return Some(complete.clone());
+        }
+        let written = self.written.get(name)?;
+        let (mut node, key) = (written.node.clone(), written.key.clone());
+        let (parents, default) = (written.parents.clone(), written.default.clone());
+        if self.open.iter().any(|open| open == name) {
+            let circle = self.open.join("` extends `");
+            let message = format!("`{circle}` extends `{name}`: a circle");
+            report.error(&key, Code::ExtendsCircle, message, Code::ExtendsCircle.explanation());
+            return None;
+        }
+        self.open.push(name.to_owned());
+        let inherited: Vec<(Node, Node)> =
+            parents.into_iter().filter_map(|parent| Some((self.parent(&parent, report)?, parent))).collect();
+        let default =
+            default.filter(|default| default.text() != Some(name)).and_then(|default| self.parent(&default, report));
+        self.open.pop();
+        self.unclear(&node, &inherited, report);
+        for parent in inherited.into_iter().map(|(parent, _)| parent).chain(default) {
+            add(&mut node, parent);
+        }
+        self.complete.insert(name.to_owned(), node.clone());
+        Some(node)
+    }
+
+    fn parent(&mut self, name: &Node, report: &mut Report) -> Option<Node> {
+        let text = name.text().unwrap_or_default().to_owned();
+        if !self.written.contains_key(&text) {
+            let message = format!("there is no template or role `{}`", shortened(&text));
+            let help = did_you_mean(&text, self.written.keys().map(String::as_str), "Define it under `templates`.");
+            report.error(&name.spot, Code::UnknownTemplate, message, help);
+            return None;
+        }
+        self.complete(&text, report)
+    }
+
+    /// Two parents that say different things where their child says nothing.
+    fn unclear(&self, node: &Node, inherited: &[(Node, Node)], report: &mut Report) {
+        for (index, (parent, extends)) in inherited.iter().enumerate() {
+            for (key, value) in entries_of(parent) {
+                let name = key.text().unwrap_or_default();
+                let other = inherited.iter().take(index).find_map(|(other, _)| other.get(name));
+                let Some(other) = other.filter(|other| !other.says_the_same(value)) else { continue };
+                if ADDS_UP.contains(&name) || node.get(name).is_some() {
+                    continue;
+                }
+                let (here, there) = (value.named_at(), other.named_at());
+                let message = format!("`{}` is said differently at {there} and at {here}", shortened(name));
+                let help = format!("Say in this role which `{}` it has.", shortened(name));
+                report.error(&extends.spot, Code::UnclearInheritance, message, help);
+            }
+        }
+    }
+}
+
+/// Gives `node` what only `parent` has, and both's restrictions. What is allowed to be silent is not inherited.
+fn add(node: &mut Node, parent: Node) {
+    let (Value::Map(own), Value::Map(theirs)) = (&mut node.value, parent.value) else { return };
+    for (key, value) in theirs {
+        let name = key.text().unwrap_or_default().to_owned();
+        if name == "allow" {
+            continue;
+        }
+        match own.iter_mut().find(|(own, _)| own.text() == Some(&name)) {
+            None => own.push((key, value)),
+            Some((_, own)) if ADDS_UP.contains(&name.as_str()) => {
+                if let (Value::List(own), Value::List(theirs)) = (&mut own.value, value.value) {
+                    let new: Vec<Node> =
+                        theirs.into_iter().filter(|item| !own.iter().any(|own| own.says_the_same(item))).collect();
+                    own.splice(0..0, new);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}

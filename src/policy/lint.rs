@@ -1,0 +1,327 @@
+//! What is allowed in a policy but most likely not meant. Every remark can be silenced in the YAML, with a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::condition::Expression;
+use super::entitlement::{AccessTemplate, EntitlementTemplate};
+use super::model::{Approval, Policy, Risk, Role};
+use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
+use super::principal::Principal;
+use super::yaml::{At, Entries, Report, Spot};
+use super::{Code, Finding, Severity};
+
+/// Something suspicious, and the role or rule it is about.
+#[derive(Debug)]
+pub(super) struct Remark {
+    owner: Option<Spot>,
+    spot: Spot,
+    finding: Finding,
+}
+
+impl Remark {
+    pub fn new(owner: Option<&Spot>, spot: &Spot, code: Code, message: String, help: &str) -> Self {
+        let (file, place, severity) = (spot.file.to_string(), spot.place, Severity::Warning);
+        let finding = Finding { file, place, severity, code, message, help: help.to_owned() };
+        Self { owner: owner.cloned(), spot: spot.clone(), finding }
+    }
+
+    fn about(owner: &Spot, code: Code, message: String) -> Self {
+        Self::new(Some(owner), owner, code, message, code.explanation())
+    }
+}
+
+/// What the owners of the policy say is meant to be so.
+#[derive(Debug, Default)]
+pub(super) struct Silenced(Vec<(Option<Spot>, At<Code>, Option<String>)>);
+
+impl Silenced {
+    /// Silenced wherever it comes up.
+    pub fn everywhere(allowed: Vec<(At<Code>, Option<String>)>) -> Self {
+        Self(allowed.into_iter().map(|(code, reason)| (None, code, reason)).collect())
+    }
+
+    /// Silenced for the role or rule at `owner`.
+    pub fn add(&mut self, owner: &Spot, allowed: &Entries<Code, String>) {
+        self.0.extend(allowed.0.iter().map(|(code, reason)| (Some(owner.clone()), code.clone(), reason.clone())));
+    }
+
+    /// Reports the remarks nobody silenced, and what silences nothing.
+    pub fn tell(self, remarks: Vec<Remark>, report: &mut Report) {
+        let mut idle: Vec<bool> = self.0.iter().map(|_| true).collect();
+        for remark in remarks {
+            let mut silent = false;
+            for ((owner, code, _), idle) in self.0.iter().zip(&mut idle) {
+                let concerns = owner.is_none() || *owner == remark.owner || owner.as_ref() == Some(&remark.spot);
+                if **code == remark.finding.code && concerns {
+                    (silent, *idle) = (true, false);
+                }
+            }
+            if !silent {
+                report.findings.push(remark.finding);
+            }
+        }
+        for ((_, code, reason), idle) in self.0.iter().zip(idle) {
+            if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+                let message = format!("`{}` is silenced without a reason", **code);
+                report.error(&code.spot, Code::BadText, message, "Say why it is meant to be so.");
+            } else if idle {
+                let message = format!("`{}` silences nothing here", **code);
+                report.warn(&code.spot, Code::UnusedAllowance, message, Code::UnusedAllowance.explanation());
+            }
+        }
+    }
+}
+
+/// What something refers to.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    pub approvals: BTreeSet<ApprovalName>,
+    pub groups: BTreeSet<GroupName>,
+    pub targets: BTreeSet<TargetName>,
+}
+
+/// Where names are defined.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places<'a> {
+    pub groups: &'a BTreeMap<GroupName, Spot>,
+    pub targets: &'a BTreeMap<TargetName, Spot>,
+    pub approvals: &'a BTreeMap<ApprovalName, Spot>,
+    pub roles: &'a BTreeMap<RoleName, Spot>,
+    pub people: &'a BTreeMap<Login, Spot>,
+}
+
+/// Looks over a policy without errors.
+pub(super) fn lint(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Remark> {
+    let mut remarks = unused(places, used);
+    for (name, rule) in &policy.approvals {
+        if let Some(spot) = places.approvals.get(name) {
+            remarks.extend(of_rule(spot, rule, policy));
+        }
+    }
+    for (name, role) in &policy.roles {
+        if let Some(spot) = places.roles.get(name) {
+            remarks.extend(of_role(spot, role, policy));
+        }
+    }
+    remarks.extend(overlaps(policy, places));
+    remarks.extend(shared_mappings(policy, places));
+    remarks
+}
+
+fn unused(places: Places<'_>, used: &Used) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut say = |spot: &Spot, code, message| remarks.push(Remark::about(spot, code, message));
+    for (name, spot) in places.groups.iter().filter(|(name, _)| !used.groups.contains(name)) {
+        say(spot, Code::UnusedGroup, format!("group `{name}` is never used"));
+    }
+    for (name, spot) in places.targets.iter().filter(|(name, _)| !used.targets.contains(name)) {
+        say(spot, Code::UnusedTarget, format!("target `{name}` is never used"));
+    }
+    for (name, spot) in places.approvals.iter().filter(|(name, _)| !used.approvals.contains(name)) {
+        say(spot, Code::UnusedApproval, format!("approval rule `{name}` is never used"));
+    }
+    remarks
+}
+
+/// The people behind principals, if all of them are named: teams and `everyone` are known to GitHub only.
+fn named(principals: &BTreeSet<Principal>, policy: &Policy) -> Option<BTreeSet<Login>> {
+    let mut people = BTreeSet::new();
+    for principal in principals {
+        match principal {
+            Principal::User(login) => {
+                people.insert(login.clone());
+            }
+            Principal::Group(name) => people.extend(named(policy.groups.get(name)?, policy)?),
+            // Apps never approve.
+            Principal::App(_) => {}
+            Principal::Team(_) | Principal::Everyone => return None,
+        }
+    }
+    Some(people)
+}
+
+/// Everybody who can ever approve a stage, if all are named.
+fn approvers(stage: &super::model::Stage, policy: &Policy) -> Option<BTreeSet<Login>> {
+    let mut people = named(&stage.approvers, policy)?;
+    if let Some(escalation) = &stage.escalate {
+        people.extend(named(&escalation.to, policy)?);
+    }
+    Some(people)
+}
+
+fn of_rule(spot: &Spot, rule: &Approval, policy: &Policy) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let stages: Option<Vec<(BTreeSet<Login>, u32)>> = rule
+        .stages
+        .iter()
+        // Those with a condition may never meet.
+        .filter(|stage| stage.when.is_none())
+        .map(|stage| approvers(stage, policy).map(|people| (people, stage.required)))
+        .collect();
+    if let Some(stages) = stages.filter(|stages| !can_be_satisfied(stages)) {
+        let needed: u32 = stages.iter().map(|(_, required)| required).sum();
+        let message = format!("rule `{}` needs {needed} different people, and names too few", rule.name);
+        remarks.push(Remark::about(spot, Code::TooFewPeople, message));
+    }
+    remarks
+}
+
+/// Whether every stage can have its people if nobody serves twice: a maximum matching, by augmenting paths.
+fn can_be_satisfied(stages: &[(BTreeSet<Login>, u32)]) -> bool {
+    let seats: Vec<&BTreeSet<Login>> = stages
+        .iter()
+        .flat_map(|(people, required)| {
+            std::iter::repeat_n(people, usize::try_from(*required).unwrap_or(usize::MAX).min(people.len() + 1))
+        })
+        .collect();
+    let mut serves: BTreeMap<&Login, usize> = BTreeMap::new();
+    (0..seats.len()).all(|seat| find_somebody(seat, &seats, &mut serves, &mut BTreeSet::new()))
+}
+
+fn find_somebody<'a>(
+    seat: usize,
+    seats: &[&'a BTreeSet<Login>],
+    serves: &mut BTreeMap<&'a Login, usize>,
+    asked: &mut BTreeSet<&'a Login>,
+) -> bool {
+    for person in seats.get(seat).copied().into_iter().flatten() {
+        if !asked.insert(person) {
+            continue;
+        }
+        let free = match serves.get(person).copied() {
+            None => true,
+            Some(other) => find_somebody(other, seats, serves, asked),
+        };
+        if free {
+            serves.insert(person, seat);
+            return true;
+        }
+    }
+    false
+}
+
+fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut say = |code, message| remarks.push(Remark::about(spot, code, message));
+    let name = &role.name;
+    if role.requesters.is_empty() && role.break_glass.is_none() {
+        say(Code::NobodyMayRequest, format!("nobody may request role `{name}`"));
+    }
+    if role.risk >= Risk::High && role.requesters.contains(&Principal::Everyone) {
+        let risk = role.risk.as_str();
+        say(Code::EveryoneMayRequest, format!("everybody may request `{name}`, whose risk is {risk}"));
+    }
+    for param in unused_params(role) {
+        say(Code::UnusedParam, format!("parameter `{param}` of `{name}` is never used"));
+    }
+    let Some(rule) = policy.approvals.get(&role.approval) else { return remarks };
+    if role.risk == Risk::Critical && rule.stages.iter().all(|stage| stage.when.is_some()) {
+        let message = format!("`{name}` is critical, and `{}` may need nobody's approval", rule.name);
+        say(Code::CriticalWithoutApproval, message);
+    }
+    if rule.stages.is_empty() && role.break_glass.is_some() {
+        say(Code::PointlessBreakGlass, format!("`{name}` is approved at once; its emergency path saves nothing"));
+    }
+    for stage in rule.stages.iter().filter(|stage| stage.when.is_none()) {
+        let (Some(approvers), Some(requesters)) = (approvers(stage, policy), named(&role.requesters, policy)) else {
+            continue;
+        };
+        let required = usize::try_from(stage.required).unwrap_or(usize::MAX);
+        let stuck = |login: &&Login| approvers.contains(*login) && approvers.len() - 1 < required;
+        let stuck: Vec<String> = requesters.iter().filter(stuck).map(ToString::to_string).collect();
+        if !stuck.is_empty() && approvers.len() >= required {
+            let (who, stage) = (stuck.join(", "), &stage.name);
+            say(
+                Code::NeverApproved,
+                format!("requests of {who} for `{name}` can never be approved at stage `{stage}`"),
+            );
+        }
+    }
+    remarks
+}
+
+fn unused_params(role: &Role) -> Vec<String> {
+    let conditions = role.conditions.iter().map(|condition| &condition.expression).flat_map(Expression::params);
+    let used: BTreeSet<String> = conditions.chain(role.entitlements.iter().flat_map(params_of)).collect();
+    role.params.keys().map(ToString::to_string).filter(|name| !used.contains(name)).collect()
+}
+
+fn params_of(entitlement: &EntitlementTemplate) -> BTreeSet<String> {
+    entitlement.access.texts().into_iter().flat_map(super::condition::Template::params).collect()
+}
+
+/// What an entitlement says, for comparison.
+fn said(entitlement: &EntitlementTemplate) -> (String, &'static str, Vec<String>) {
+    let texts = entitlement.access.texts().into_iter().map(|text| text.source().to_owned()).collect();
+    (entitlement.target.to_string(), entitlement.access.kind().as_str(), texts)
+}
+
+/// Roles that give everything another gives, to the same people on the same terms.
+fn overlaps(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut by_text: BTreeMap<_, Vec<&Role>> = BTreeMap::new();
+    for role in policy.roles.values() {
+        for entitlement in &role.entitlements {
+            by_text.entry(said(entitlement)).or_default().push(role);
+        }
+    }
+    for small in policy.roles.values() {
+        let wanted: BTreeSet<_> = small.entitlements.iter().map(said).collect();
+        // Whoever gives all of it gives the first of it: roles that share nothing are never compared.
+        let Some(first) = wanted.first() else { continue };
+        for large in by_text.get(first).into_iter().flatten().filter(|large| large.name != small.name) {
+            let given: BTreeSet<_> = large.entitlements.iter().map(said).collect();
+            let same = given == wanted;
+            // Of two that are alike one is told.
+            let covers = wanted.is_subset(&given) && (!same || large.name < small.name);
+            let as_easy = large.approval == small.approval
+                && large.risk <= small.risk
+                && large.max_duration >= small.max_duration
+                && large.requires.is_subset(&small.requires)
+                && large.conditions.is_empty()
+                && large.requesters.is_superset(&small.requesters);
+            if covers && as_easy {
+                let what = if same { "the same as" } else { "all of" };
+                let message = format!("`{}` gives {what} `{}`, on the same terms", large.name, small.name);
+                remarks
+                    .extend(places.roles.get(&small.name).map(|spot| Remark::about(spot, Code::RoleOverlap, message)));
+            }
+        }
+    }
+    remarks
+}
+
+/// People who are the same person in some other system.
+fn shared_mappings(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let mut seen: BTreeMap<(&str, &str), &Login> = BTreeMap::new();
+    for (login, person) in &policy.people {
+        let own = [("email", &person.email), ("postgres", &person.postgres)];
+        let own = own.into_iter().filter_map(|(system, name)| name.as_deref().map(|name| (system, name)));
+        let others = person.other.iter().map(|(system, name)| (system.as_str(), name.as_str()));
+        for (system, name) in own.chain(others) {
+            match seen.get(&(system, name)) {
+                Some(first) => {
+                    let message = format!("`{login}` and `{first}` are both `{name}` in `{system}`");
+                    let spot = places.people.get(login);
+                    remarks.extend(spot.map(|spot| Remark::about(spot, Code::SharedMapping, message)));
+                }
+                None => {
+                    seen.insert((system, name), login);
+                }
+            }
+        }
+    }
+    remarks
+}
+
+impl AccessTemplate {
+    /// The texts in it.
+    fn texts(&self) -> Vec<&super::condition::Template> {
+        match self {
+            Self::Github { team } => vec![team],
+            Self::Postgres { role } => vec![role],
+            Self::Ssh { principals } => principals.iter().collect(),
+        }
+    }
+}

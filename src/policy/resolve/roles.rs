@@ -1,0 +1,218 @@
+//! Roles: who may ask, for how long, and what it gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Resolver;
+use crate::policy::condition::{Expression, ExpressionError, Template};
+use crate::policy::document::{BreakGlassDoc, EntitlementDoc, ParamDoc, ParamType, RoleDoc};
+use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
+use crate::policy::model::{BreakGlass, Condition, ParamKind, ParamSpec, Role, Settings};
+use crate::policy::name::{ParamName, RoleName, TargetName};
+use crate::policy::yaml::decode::did_you_mean;
+use crate::policy::yaml::{At, Entries, Spot};
+use crate::policy::{Code, Duration, Place};
+
+impl Resolver<'_> {
+    /// A role, if it has what every role needs. Of a template some may still be missing, and nothing comes of it.
+    pub(super) fn role(
+        &mut self,
+        name: At<RoleName>,
+        document: RoleDoc,
+        settings: &Settings,
+        is_template: bool,
+    ) -> Option<Role> {
+        if document.entitlements.is_empty() && !is_template {
+            let message = format!("role `{}` gives nothing", *name);
+            self.report.error(&name.spot, Code::NoEntitlements, message, Code::NoEntitlements.explanation());
+        }
+        if document.approval.is_none() && !is_template {
+            let message = format!("role `{}` needs `approval`", *name);
+            let help = "Name an approval rule here or in a template it extends; one without stages if none is needed.";
+            self.report.error(&name.spot, Code::MissingKey, message, help);
+        }
+        let owner = name.spot.clone();
+        let name = name.into_inner();
+        let mut max_duration = settings.max_duration;
+        if let Some(own) = &document.max_duration {
+            if **own > settings.max_duration {
+                let ceiling = settings.max_duration;
+                let message = format!("`{name}` may last {}, above the ceiling of {ceiling} over every role", **own);
+                self.warn(&owner, &own.spot, Code::AboveCeiling, message, Code::AboveCeiling.explanation());
+            }
+            max_duration = max_duration.min(**own);
+        }
+        let requesters = self.principals(&document.requesters);
+        let may_request_for = self.principals(&document.may_request_for);
+        if let Some(approval) = &document.approval {
+            self.known_approval(approval);
+        }
+        let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
+        let params = self.params(document.params);
+        let mut conditions = Vec::new();
+        for condition in document.conditions {
+            if let Some(expression) = self.expression(&condition.expr) {
+                self.check_params(&condition.expr, &expression.params(), &params);
+                conditions.push(Condition { expression, message: condition.message });
+            }
+        }
+        let entitlements = document
+            .entitlements
+            .into_iter()
+            .filter_map(|entitlement| self.entitlement(entitlement, &params))
+            .collect();
+        Some(Role {
+            name,
+            description: document.description,
+            risk: document.risk,
+            requesters,
+            may_request_for,
+            max_duration,
+            requires: document.requires,
+            conditions,
+            approval: document.approval?.into_inner(),
+            break_glass,
+            params,
+            entitlements,
+            file: owner.file.to_string(),
+            place: owner.place,
+        })
+    }
+
+    fn break_glass(&mut self, role: &RoleName, document: BreakGlassDoc, ceiling: Duration) -> BreakGlass {
+        let requesters = self.principals(&document.requesters);
+        let mut max_duration = Duration::hours(1).min(ceiling);
+        if let Some(own) = &document.max_duration {
+            if **own > ceiling {
+                let message =
+                    format!("break-glass of `{role}` may last {}, longer than the role itself ({ceiling})", **own);
+                let help = "An emergency is shorter than the planned use.";
+                self.report.error(&own.spot, Code::AboveCeiling, message, help);
+            }
+            max_duration = **own;
+        }
+        BreakGlass { requesters, max_duration, review_within: document.review_within.unwrap_or(Duration::hours(24)) }
+    }
+
+    fn params(&mut self, documents: Entries<ParamName, ParamDoc>) -> BTreeMap<ParamName, ParamSpec> {
+        let mut params = BTreeMap::new();
+        for (name, document) in documents.0 {
+            let Some(document) = document else { continue };
+            let spec = self.param(&name, document);
+            params.insert(name.into_inner(), spec);
+        }
+        params
+    }
+
+    fn param(&mut self, name: &At<ParamName>, document: ParamDoc) -> ParamSpec {
+        let kind = match (document.kind.as_deref(), document.one_of) {
+            (None, Some(values)) if !values.is_empty() => ParamKind::OneOf(values),
+            (Some(ParamType::String), None) => ParamKind::String,
+            (Some(ParamType::Integer), None) => ParamKind::Integer,
+            (Some(ParamType::Boolean), None) => ParamKind::Boolean,
+            _ => {
+                let message = format!("parameter `{}` needs either `type` or a list `one_of`", **name);
+                let help = "Write `{ type: string }` or `{ one_of: [a, b] }`.";
+                self.report.error(&name.spot, Code::WrongType, message, help);
+                ParamKind::String
+            }
+        };
+        let spec = ParamSpec { kind, default: None, description: document.description };
+        let default = document.default.and_then(|default| match spec.problem(&default) {
+            None => Some(default.into_inner()),
+            Some(problem) => {
+                let message = format!("the default of parameter `{}` {problem}", **name);
+                self.report.error(&default.spot, Code::BadParam, message, "");
+                None
+            }
+        });
+        ParamSpec { default, ..spec }
+    }
+
+    fn entitlement(
+        &mut self,
+        document: At<EntitlementDoc>,
+        params: &BTreeMap<ParamName, ParamSpec>,
+    ) -> Option<EntitlementTemplate> {
+        let place = document.place();
+        let (target, access, sources): (_, _, Vec<(At<String>, Template)>) = match document.into_inner() {
+            EntitlementDoc::Github(doc) => {
+                let team = self.text(&doc.team)?;
+                (doc.target, AccessTemplate::Github { team: team.clone() }, vec![(doc.team, team)])
+            }
+            EntitlementDoc::Postgres(doc) => {
+                let role = self.text(&doc.role)?;
+                (doc.target, AccessTemplate::Postgres { role: role.clone() }, vec![(doc.role, role)])
+            }
+            EntitlementDoc::Ssh(doc) => {
+                if doc.principals.is_empty() {
+                    let message = "an SSH entitlement needs at least one principal";
+                    let help = "Name the login on the server, or ${person.ssh}.";
+                    self.report.error(&doc.target.spot, Code::MissingKey, message, help);
+                }
+                let mut sources = Vec::new();
+                for principal in doc.principals {
+                    let template = self.text(&principal)?;
+                    sources.push((principal, template));
+                }
+                let principals = sources.iter().map(|(_, template)| template.clone()).collect();
+                (doc.target, AccessTemplate::Ssh { principals }, sources)
+            }
+        };
+        for (source, template) in &sources {
+            self.check_params(source, &template.params(), params);
+        }
+        self.known_target(&target, &access);
+        Some(EntitlementTemplate { target: target.into_inner(), access, place })
+    }
+
+    fn known_target(&mut self, target: &At<TargetName>, access: &AccessTemplate) {
+        self.used.targets.insert((**target).clone());
+        match self.targets.get(&**target).copied() {
+            Some(kind) if kind == access.kind() => {}
+            Some(kind) => {
+                let message = format!("target `{}` is a `{kind}`, not a `{}`", **target, access.kind());
+                self.report.error(&target.spot, Code::KindMismatch, message, Code::KindMismatch.explanation());
+            }
+            // A target whose kind could not be read has been told of.
+            None if self.target_places.contains_key(&**target) => {}
+            None => {
+                let known = self.targets.keys().map(TargetName::as_str);
+                let help = did_you_mean(target.as_str(), known, Code::UnknownTarget.explanation());
+                let message = format!("target `{}` does not exist", **target);
+                self.report.error(&target.spot, Code::UnknownTarget, message, help);
+            }
+        }
+    }
+
+    fn check_params(
+        &mut self,
+        source: &At<String>,
+        used: &BTreeSet<String>,
+        declared: &BTreeMap<ParamName, ParamSpec>,
+    ) {
+        for name in used.iter().filter(|name| !declared.keys().any(|known| known.as_str() == name.as_str())) {
+            let known = declared.keys().map(ParamName::as_str);
+            let help = did_you_mean(name, known, Code::UnknownParam.explanation());
+            let message = format!("the role declares no parameter `{name}`");
+            self.report.error(&source.spot, Code::UnknownParam, message, help);
+        }
+    }
+
+    pub(super) fn expression(&mut self, source: &At<String>) -> Option<Expression> {
+        Expression::compile(source).map_err(|error| self.bad_expression(source, &error)).ok()
+    }
+
+    fn text(&mut self, source: &At<String>) -> Option<Template> {
+        Template::compile(source).map_err(|error| self.bad_expression(source, &error)).ok()
+    }
+
+    fn bad_expression(&mut self, source: &At<String>, error: &ExpressionError) {
+        // Only in a plain scalar of one line does the offset in the text tell the column in the file.
+        let mut place = source.place();
+        if let (false, Some(offset)) = (source.contains('\n'), error.offset) {
+            place = Place { column: place.column + u32::try_from(offset).unwrap_or(0), length: 0, ..place };
+        }
+        let spot = Spot { place, ..source.spot.clone() };
+        self.report.error(&spot, error.code(), error.to_string(), error.help());
+    }
+}
