@@ -31,7 +31,7 @@ document! {
         /// The systems roles give access to, by kind. Addresses and secrets are in the server's configuration.
         targets: Entries<TargetName, TargetDoc> = Entries::default(),
         /// Rows that `for_each` makes roles, targets and approval rules from.
-        tables: Entries<String, Vec<Row>> = Entries::default(),
+        tables: Entries<String, Row> = Entries::default(),
         /// What roles have in common, to be named in `extends`. Nobody can request a template.
         templates: Entries<RoleName, RoleDoc> = Entries::default(),
         /// What people can ask for.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Code;
+use super::lint::Remark;
 use super::yaml::decode::{did_you_mean, shortened};
 use super::yaml::node::{Kind, Scalar};
 use super::yaml::{Node, Report, Spot, Value};
@@ -19,8 +20,12 @@ const ADDS_UP: [&str; 2] = ["requires", "conditions"];
 /// Columns with their values.
 type Row = BTreeMap<String, Scalar>;
 
-/// Replaces `for_each` and `extends` in the files of a policy.
-pub(crate) fn expand(files: &mut [Node], report: &mut Report) {
+/// The tables by name; `None` if there is a mistake in one, which is enough said about it.
+type Tables = BTreeMap<String, Option<Vec<Row>>>;
+
+/// Replaces `for_each` and `extends` in the files of a policy. What is never used comes back as remarks.
+pub(super) fn expand(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
+    let mut remarks = unused_tables(files);
     let tables = tables(files, report);
     let mut left = MOST_VALUES;
     for file in files.iter_mut() {
@@ -31,7 +36,23 @@ pub(crate) fn expand(files: &mut [Node], report: &mut Report) {
             }
         }
     }
-    inherit(files, report);
+    remarks.extend(inherit(files, report));
+    remarks
+}
+
+/// Tables no `for_each` names.
+fn unused_tables(files: &[Node]) -> Vec<Remark> {
+    let entries = REPEATED.iter().flat_map(|section| files.iter().filter_map(|file| file.get(section)));
+    let used: BTreeSet<&str> =
+        entries.flat_map(entries_of).filter_map(|(_, entry)| entry.get("for_each")?.text()).collect();
+    let tables = files.iter().filter_map(|file| file.get("tables")).flat_map(entries_of);
+    let unused = tables.filter(|(name, _)| name.text().is_some_and(|name| !used.contains(name)));
+    unused.map(|(name, _)| never_used("table", name)).collect()
+}
+
+fn never_used(what: &str, name: &Node) -> Remark {
+    let message = format!("{what} `{}` is never used", shortened(name.text().unwrap_or_default()));
+    Remark::new(Some(&name.spot), &name.spot, Code::UnusedTemplate, message, Code::UnusedTemplate.explanation())
 }
 
 fn section_of<'n>(file: &'n mut Node, section: &str) -> Option<&'n mut Value> {
@@ -47,8 +68,8 @@ fn take(node: &mut Node, key: &str) -> Option<Node> {
 }
 
 /// The tables of all files, by name.
-fn tables(files: &[Node], report: &mut Report) -> BTreeMap<String, Vec<Row>> {
-    let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+fn tables(files: &[Node], report: &mut Report) -> Tables {
+    let mut tables = Tables::new();
     for (key, node) in files.iter().filter_map(|file| file.get("tables")).flat_map(entries_of) {
         let Some(name) = key.text() else { continue };
         if tables.contains_key(name) {
@@ -56,7 +77,7 @@ fn tables(files: &[Node], report: &mut Report) -> BTreeMap<String, Vec<Row>> {
             report.error(&key.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
             continue;
         }
-        tables.insert(name.to_owned(), rows(node, report).unwrap_or_default());
+        tables.insert(name.to_owned(), rows(node, report));
     }
     tables
 }
@@ -80,7 +101,7 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
         );
         return None;
     };
-    let mut rows = Vec::new();
+    let (mut rows, found) = (Vec::new(), report.findings.len());
     for item in items {
         if !matches!(item.value, Value::Map(_)) {
             report.error(&item.spot, Code::BadTable, format!("this is {}; expected a row", item.what()), SHAPE);
@@ -104,25 +125,22 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
         }
         rows.push(row);
     }
-    Some(rows)
+    (report.findings.len() == found).then_some(rows)
 }
 
 /// One entry, or one for each row of its table.
-fn repeat(
-    (key, mut node): (Node, Node),
-    tables: &BTreeMap<String, Vec<Row>>,
-    left: &mut usize,
-    report: &mut Report,
-) -> Vec<(Node, Node)> {
+fn repeat((key, mut node): (Node, Node), tables: &Tables, left: &mut usize, report: &mut Report) -> Vec<(Node, Node)> {
     let Some(table) = take(&mut node, "for_each") else { return vec![(key, node)] };
-    let rows = match table.text() {
-        None => rows(&table, report).unwrap_or_default(),
-        Some(name) => tables.get(name).cloned().unwrap_or_else(|| {
+    let rows = match table.text().map(|name| (name, tables.get(name))) {
+        None => rows(&table, report),
+        Some((_, Some(rows))) => rows.clone(),
+        Some((name, None)) => {
             let help = did_you_mean(name, tables.keys().map(String::as_str), "Define it under `tables`.");
             report.error(&table.spot, Code::BadTable, format!("table `{}` does not exist", shortened(name)), help);
-            Vec::new()
-        }),
+            None
+        }
     };
+    let Some(rows) = rows else { return Vec::new() };
     if rows.len() > 1 && !key.text().is_some_and(|name| name.contains("${each.")) {
         let message = format!("`{}` would be made {} times", shortened(key.text().unwrap_or_default()), rows.len());
         report.error(
@@ -221,9 +239,10 @@ struct Written {
     parents: Vec<Node>,
     /// The template every role extends, if it does.
     default: Option<Node>,
+    is_template: bool,
 }
 
-fn inherit(files: &mut [Node], report: &mut Report) {
+fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
     let default = files.iter().find_map(|file| file.get("settings")?.get("role_defaults").cloned());
     let mut heritage = Heritage { written: BTreeMap::new(), complete: BTreeMap::new(), open: Vec::new() };
     for file in files.iter_mut() {
@@ -232,23 +251,31 @@ fn inherit(files: &mut [Node], report: &mut Report) {
             for (key, node) in entries {
                 let parents = take(node, "extends").map_or_else(Vec::new, |extends| parents(extends, report));
                 let Some(name) = key.text() else { continue };
-                if let Some(first) = heritage.written.get(name).filter(|_| section == "roles") {
-                    // Two roles of a name are reported by whoever reads them; a role and a template only here.
-                    let message = format!("`{}` is defined already, at {}", shortened(name), first.key);
-                    report.error(&key.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
+                if let Some(first) = heritage.written.get(name) {
+                    if first.is_template != (section == "templates") {
+                        // Two of a kind are reported by whoever reads them; a role and a template only here.
+                        twice(name, &key.spot, first, report);
+                    }
                     continue;
                 }
                 let default = default.clone().filter(|_| section == "roles");
-                let written = Written { key: key.spot.clone(), node: node.clone(), parents, default };
+                let is_template = section == "templates";
+                let written = Written { key: key.spot.clone(), node: node.clone(), parents, default, is_template };
                 heritage.written.insert(name.to_owned(), written);
             }
         }
     }
+    let extended: BTreeSet<String> = heritage
+        .written
+        .values()
+        .flat_map(|written| written.parents.iter().chain(&written.default))
+        .filter_map(|parent| parent.text().map(str::to_owned))
+        .collect();
     let names: Vec<String> = heritage.written.keys().cloned().collect();
     for name in &names {
         heritage.complete(name, report);
     }
-    for file in files {
+    for file in files.iter_mut() {
         for section in ["templates", "roles"] {
             let Some(Value::Map(entries)) = section_of(file, section) else { continue };
             for (key, node) in entries {
@@ -260,6 +287,14 @@ fn inherit(files: &mut [Node], report: &mut Report) {
             }
         }
     }
+    let templates = files.iter().filter_map(|file| file.get("templates")).flat_map(entries_of);
+    let unused = templates.filter(|(name, _)| name.text().is_some_and(|name| !extended.contains(name)));
+    unused.map(|(name, _)| never_used("template", name)).collect()
+}
+
+fn twice(name: &str, spot: &Spot, first: &Written, report: &mut Report) {
+    let message = format!("`{}` is defined already, at {}", shortened(name), first.key);
+    report.error(spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
 }
 
 /// The names in `extends`.
@@ -355,3 +390,6 @@ fn add(node: &mut Node, parent: Node) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

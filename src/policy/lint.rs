@@ -10,6 +10,9 @@ use super::principal::Principal;
 use super::yaml::{At, Entries, Report, Spot};
 use super::{Code, Finding, Severity};
 
+/// Roles that give the same thing and are compared with each other.
+const MOST_COMPARED: usize = 50;
+
 /// Something suspicious, and the role or rule it is about.
 #[derive(Debug)]
 pub(super) struct Remark {
@@ -259,28 +262,25 @@ fn said(entitlement: &EntitlementTemplate) -> (String, &'static str, Vec<String>
 /// Roles that give everything another gives, to the same people on the same terms.
 fn overlaps(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    let mut by_text: BTreeMap<_, Vec<&Role>> = BTreeMap::new();
+    let given: BTreeMap<&RoleName, BTreeSet<_>> =
+        policy.roles.values().map(|role| (&role.name, role.entitlements.iter().map(said).collect())).collect();
+    let mut givers: BTreeMap<_, Vec<&Role>> = BTreeMap::new();
     for role in policy.roles.values() {
-        for entitlement in &role.entitlements {
-            by_text.entry(said(entitlement)).or_default().push(role);
+        for entitlement in given.get(&role.name).into_iter().flatten() {
+            givers.entry(entitlement).or_default().push(role);
         }
     }
     for small in policy.roles.values() {
-        let wanted: BTreeSet<_> = small.entitlements.iter().map(said).collect();
-        // Whoever gives all of it gives the first of it: roles that share nothing are never compared.
-        let Some(first) = wanted.first() else { continue };
-        for large in by_text.get(first).into_iter().flatten().filter(|large| large.name != small.name) {
-            let given: BTreeSet<_> = large.entitlements.iter().map(said).collect();
-            let same = given == wanted;
+        let Some(wanted) = given.get(&small.name) else { continue };
+        // Whoever gives all of it gives the rarest of it. What hundreds give is no hint, and comparing them all would take too long.
+        let rarest = wanted.iter().filter_map(|entitlement| givers.get(entitlement)).min_by_key(|roles| roles.len());
+        let Some(rarest) = rarest.filter(|roles| roles.len() <= MOST_COMPARED) else { continue };
+        for large in rarest.iter().filter(|large| large.name != small.name) {
+            let Some(theirs) = given.get(&large.name) else { continue };
+            let same = theirs == wanted;
             // Of two that are alike one is told.
-            let covers = wanted.is_subset(&given) && (!same || large.name < small.name);
-            let as_easy = large.approval == small.approval
-                && large.risk <= small.risk
-                && large.max_duration >= small.max_duration
-                && large.requires.is_subset(&small.requires)
-                && large.conditions.is_empty()
-                && large.requesters.is_superset(&small.requesters);
-            if covers && as_easy {
+            let covers = wanted.is_subset(theirs) && (!same || large.name < small.name);
+            if covers && is_as_easy(large, small) {
                 let what = if same { "the same as" } else { "all of" };
                 let message = format!("`{}` gives {what} `{}`, on the same terms", large.name, small.name);
                 remarks
@@ -289,6 +289,16 @@ fn overlaps(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
         }
     }
     remarks
+}
+
+/// Whether nothing speaks for asking for `small` where one can ask for `large`.
+fn is_as_easy(large: &Role, small: &Role) -> bool {
+    large.approval == small.approval
+        && large.risk <= small.risk
+        && large.max_duration >= small.max_duration
+        && large.requires.is_subset(&small.requires)
+        && large.conditions.is_empty()
+        && large.requesters.is_superset(&small.requesters)
 }
 
 /// People who are the same person in some other system.

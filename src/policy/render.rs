@@ -1,11 +1,11 @@
 //! Findings as people and machines read them. Files are hostile: nothing of theirs reaches a terminal or a log unescaped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
-use super::{Finding, Severity};
+use super::{Code, Finding, Severity};
 
 /// The shapes findings can be printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,6 +16,8 @@ pub enum Format {
     Json,
     /// Workflow commands, which GitHub shows as annotations.
     Github,
+    /// SARIF 2.1.0, which code scanning and editors read.
+    Sarif,
 }
 
 /// All findings in one text. `sources` are the files they are about, for the excerpts.
@@ -26,6 +28,7 @@ pub fn render(findings: &[Finding], sources: &BTreeMap<String, Vec<u8>>, format:
             let list: Vec<_> = findings.iter().map(json).collect();
             serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
         }
+        Format::Sarif => serde_json::to_string_pretty(&sarif(findings)).unwrap_or_default() + "\n",
         Format::Github => findings.iter().map(|finding| github(finding) + "\n").collect(),
     }
 }
@@ -40,6 +43,67 @@ fn json(finding: &Finding) -> serde_json::Value {
         "message": finding.message,
         "help": finding.help,
     })
+}
+
+/// <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
+fn sarif(findings: &[Finding]) -> serde_json::Value {
+    let codes: BTreeSet<Code> = findings.iter().map(|finding| finding.code).collect();
+    let rules: Vec<_> = codes
+        .iter()
+        .map(|code| {
+            json!({
+                "id": code,
+                "shortDescription": { "text": code.title() },
+                "help": { "text": code.explanation() },
+            })
+        })
+        .collect();
+    let results: Vec<_> = findings.iter().map(sarif_result).collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "daypass", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn sarif_result(finding: &Finding) -> serde_json::Value {
+    let level = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let place = finding.place;
+    // Lines and columns count from 1 there; a finding about the whole file has neither.
+    let mut region = serde_json::Map::new();
+    if place.line > 0 {
+        region.insert("startLine".to_owned(), place.line.into());
+        if place.column > 0 {
+            region.insert("startColumn".to_owned(), place.column.into());
+            region.insert("endColumn".to_owned(), (place.column + place.length.max(1)).into());
+        }
+    }
+    let mut location = json!({ "artifactLocation": { "uri": uri(&finding.file) } });
+    if let (Some(location), false) = (location.as_object_mut(), region.is_empty()) {
+        location.insert("region".to_owned(), region.into());
+    }
+    let help = if finding.help.is_empty() { String::new() } else { format!(" {}", finding.help) };
+    json!({
+        "ruleId": finding.code,
+        "level": level,
+        "message": { "text": tame_lines(&format!("{}{help}", finding.message)) },
+        "locations": [{ "physicalLocation": location }],
+    })
+}
+
+/// A path as a relative reference: <https://www.rfc-editor.org/rfc/rfc3986#section-4.2>.
+fn uri(path: &str) -> String {
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    percent_encoding::utf8_percent_encode(path, KEPT).to_string()
 }
 
 fn human(finding: &Finding, sources: &BTreeMap<String, Vec<u8>>, colour: bool) -> String {

@@ -14,6 +14,9 @@ use super::{Code, Duration, Finding, Place, Policy, Severity};
 /// The largest grant file that is read, in bytes.
 pub const GRANT_LIMIT: usize = 64 * 1024;
 
+/// Parameters a request may have.
+const MOST_PARAMS: usize = 50;
+
 /// What somebody asks for. Well formed in itself; whether it is allowed is for `access::decide`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -202,6 +205,11 @@ fn start(reader: &mut Reader<'_>, text: &At<String>) -> Option<DateTime<Utc>> {
 
 fn params(reader: &mut Reader<'_>, file: &Entries<String, At<ParamValue>>) -> BTreeMap<ParamName, ParamValue> {
     let mut params = BTreeMap::new();
+    if let Some((name, _)) = file.0.get(MOST_PARAMS) {
+        let message = format!("the request has {} parameters; at most {MOST_PARAMS} are read", file.0.len());
+        reader.refuse(name.place(), Code::BadText, message, "No role has that many.");
+        return params;
+    }
     for (name, value) in &file.0 {
         let Some(value) = value else { continue };
         let parsed: Result<ParamName, NameError> = name.parse();

@@ -48,9 +48,9 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
             report.error(&spot, Code::WrongExtension, message, "Rename it, or move it elsewhere.");
         }
     }
-    expand(&mut trees, &mut report);
+    let remarks = expand(&mut trees, &mut report);
     let documents: Vec<PolicyFile> = trees.iter().filter_map(|tree| PolicyFile::decode(tree, &mut report)).collect();
-    let mut resolver = Resolver { configured, report, ..Resolver::default() };
+    let mut resolver = Resolver { configured, report, remarks, ..Resolver::default() };
     let whole = documents.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
     for document in &documents {
         resolver.declare(document);

@@ -215,9 +215,15 @@ fn explain(message: &str) -> (String, String) {
     if lower.contains("tag") {
         return (format!("tags are not read: {message}"), "Write the value without `!`.".to_owned());
     }
+    if message.contains("Documents {") {
+        return ("there is a second document in the file".to_owned(), "Write each into a file of its own.".to_owned());
+    }
+    if message.contains("Depth {") {
+        return ("the file is nested too deep".to_owned(), "Nothing here needs more than a few levels.".to_owned());
+    }
     let message = match lower {
-        _ if ["budget", "recursion", "depth", "limit"].iter().any(|word| lower.contains(word)) => {
-            format!("the file is too deep or too large: {message}")
+        _ if ["budget", "recursion", "limit"].iter().any(|word| lower.contains(word)) => {
+            format!("the file is too large: {message}")
         }
         _ => message.to_owned(),
     };
