@@ -4,6 +4,7 @@
 //! not be reached.
 
 mod demo;
+mod init;
 mod rebuild;
 mod sandbox;
 mod schema;
@@ -26,6 +27,8 @@ pub struct Cli {
 enum Command {
     /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
     Demo(demo::DemoArgs),
+    /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
+    Init(init::InitArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
@@ -61,6 +64,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),

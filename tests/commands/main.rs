@@ -9,6 +9,7 @@ mod support;
 mod balancer;
 mod chaos;
 mod demo;
+mod init;
 mod installation;
 mod kill;
 mod parts;

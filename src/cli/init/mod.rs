@@ -1,0 +1,111 @@
+//! `daypass init`: a policy repository to begin with, checked and ready to push.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+
+use super::{Failure, usage};
+use crate::policy::name::OrganisationName;
+use crate::policy::schema::Shape;
+use crate::sandbox::starter_files;
+
+/// Where the schemas are, for editors.
+const SCHEMAS: &str = ".daypass";
+
+/// Arguments of `daypass init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to write it: an empty folder, or a clone.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// The organisation on GitHub whose teams own the policy, for CODEOWNERS. Left out: that of the clone's `origin`.
+    #[arg(long)]
+    organisation: Option<OrganisationName>,
+}
+
+/// Writes every file, or none if that would overwrite one.
+pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
+    let organisation = args.organisation.clone().or_else(|| origin(&args.path));
+    let files = files(organisation.as_ref());
+    let in_the_way: Vec<String> = files
+        .iter()
+        .filter(|(path, content)| std::fs::read(args.path.join(path)).is_ok_and(|there| there != *content))
+        .map(|(path, _)| format!("\n  {path}"))
+        .collect();
+    if !in_the_way.is_empty() {
+        let list = in_the_way.concat();
+        return Err(usage(anyhow!(
+            "nothing was written, because these files are there already:{list}\nMove them away, or write into another folder and take over what you need."
+        )));
+    }
+    for (path, content) in &files {
+        write(&args.path.join(path), content).map_err(usage)?;
+    }
+    println!("{} files in {}:", files.len(), args.path.display());
+    for (path, _) in &files {
+        println!("  {path}");
+    }
+    println!();
+    if organisation.is_none() {
+        println!("CODEOWNERS was left out: say whose teams own the policy with `--organisation NAME`.");
+    }
+    println!("Next: make the people, teams and targets in `policies/` yours, then");
+    println!("  daypass validate && daypass test");
+    println!("commit, and push. The README of Daypass says how to run the server.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    }
+    std::fs::write(path, content).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Every file of a new policy repository by path.
+fn files(organisation: Option<&OrganisationName>) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut add = |path: &str, text: String| files.push((path.to_owned(), text.into_bytes()));
+    for (path, content) in starter_files().into_iter().filter(|(path, _)| path.starts_with("policies/")) {
+        let up = "../".repeat(path.matches('/').count());
+        let line = format!("# yaml-language-server: $schema={up}{SCHEMAS}/{}\n", Shape::Policy.file_name());
+        add(&path, line + &String::from_utf8_lossy(&content));
+    }
+    for shape in Shape::ALL {
+        add(&format!("{SCHEMAS}/{}", shape.file_name()), format!("{:#}\n", shape.schema()));
+    }
+    add("grants/README.md", include_str!("grants.md").to_owned());
+    add("README.md", include_str!("README.md").to_owned());
+    add(".github/pull_request_template.md", include_str!("pull_request_template.md").to_owned());
+    let workflow = include_str!("workflow.yaml").replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    add(".github/workflows/policy.yaml", workflow);
+    if let Some(organisation) = organisation {
+        let owners = format!(
+            "# GitHub asks these to review changes. Who must approve is said in policies/settings.yaml.\n\
+             /policies/ @{organisation}/security @{organisation}/platform-leads\n\
+             /.github/ @{organisation}/security @{organisation}/platform-leads\n"
+        );
+        add(".github/CODEOWNERS", owners);
+    }
+    // For Visual Studio Code with its YAML extension; other editors go by the first line of each file.
+    let settings = serde_json::json!({
+        "yaml.schemas": {
+            format!("{SCHEMAS}/{}", Shape::Policy.file_name()): "policies/**/*.yaml",
+            format!("{SCHEMAS}/{}", Shape::Request.file_name()): "grants/*.yaml",
+        },
+        "files.insertFinalNewline": true,
+    });
+    add(".vscode/settings.json", format!("{settings:#}\n"));
+    add(".vscode/extensions.json", format!("{:#}\n", serde_json::json!({ "recommendations": ["redhat.vscode-yaml"] })));
+    files
+}
+
+/// The organisation in the address of `origin`: `git@github.com:acme/access.git`, `https://github.com/acme/access`.
+fn origin(path: &Path) -> Option<OrganisationName> {
+    let repository = gix::discover(path).ok()?;
+    let url = repository.config_snapshot().string("remote.origin.url")?.to_string();
+    let path = url.trim_end_matches('/').rsplit_once('/')?.0;
+    path.rsplit(['/', ':']).next()?.parse().ok()
+}
