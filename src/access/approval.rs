@@ -12,7 +12,7 @@ use super::facts::{Account, Directory, Review, ReviewState};
 use super::principals;
 use crate::mutants::{self, Mutant};
 use crate::policy::condition::Scope;
-use crate::policy::model::Stage;
+use crate::policy::model::{Escalation, Stage};
 use crate::policy::name::{ApprovalName, CommitId, Login, StageName, UserId};
 use crate::policy::{Policy, Principal};
 
@@ -48,6 +48,12 @@ pub struct StageStatus {
     pub escalated_at: Option<DateTime<Utc>>,
     /// When it will widen if nobody approves.
     pub escalates_at: Option<DateTime<Utc>>,
+    /// The condition under which it counts; always, without one.
+    pub when: Option<String>,
+    /// What it widens by, as the policy writes it, if it ever does.
+    pub escalation: Option<Escalation>,
+    /// The people who could approve once it has widened, besides the candidates.
+    pub later: BTreeSet<Account>,
 }
 
 /// Where a stage stands.
@@ -63,6 +69,16 @@ pub enum StageState {
     Waiting,
     /// Its condition could not be evaluated, which is a no.
     Failed(String),
+}
+
+impl StageStatus {
+    /// Whether it needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(self.state, StageState::Open | StageState::Waiting)
+            && !self.approvers.contains(&Principal::Everyone)
+            && self.candidates.len() + self.approvals.len() < self.required as usize
+            && self.escalates_at.is_none()
+    }
 }
 
 /// A yes that does not count.
@@ -203,10 +219,13 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
         .collect();
     for stage in &mut judged {
         let used: BTreeSet<&Account> = stage.approvals.iter().map(|(account, _)| account).collect();
-        stage.candidates = principals::people(&stage.approvers, ballot.policy, ballot.directory)
-            .into_iter()
-            .filter(|account| ballot.involved.how(account).is_none() && !used.contains(account))
-            .collect();
+        let free = |account: &Account| ballot.involved.how(account).is_none() && !used.contains(account);
+        let people =
+            |principals| principals::people(principals, ballot.policy, ballot.directory).into_iter().filter(free);
+        let later = stage.escalation.iter().flat_map(|escalation| people(&escalation.to)).collect::<BTreeSet<_>>();
+        let candidates = people(&stage.approvers).collect::<BTreeSet<_>>();
+        stage.later = later.difference(&candidates).cloned().collect();
+        stage.candidates = candidates;
     }
     ApprovalStatus { rule: name.clone(), stages: judged, objections, discounted }
 }
@@ -274,6 +293,9 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
             candidates: BTreeSet::new(),
             escalated_at: None,
             escalates_at: None,
+            when: stage.when.as_ref().map(|when| when.source().to_owned()),
+            escalation: stage.escalate.clone(),
+            later: BTreeSet::new(),
         };
         match counts {
             Err(message) => {

@@ -4,9 +4,12 @@
 //! not be reached.
 
 mod demo;
+mod explain;
+mod junit;
 mod rebuild;
 mod sandbox;
 mod serve;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -25,12 +28,16 @@ pub struct Cli {
 enum Command {
     /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
     Demo(demo::DemoArgs),
+    /// Explains a finding's code, or what the policy says to a request and why, offline.
+    Explain(explain::ExplainArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
     Rebuild(rebuild::RebuildArgs),
     /// Runs the server: takes webhooks, grants and revokes.
     Serve(serve::ServeArgs),
+    /// Runs the tests of a policy.
+    Test(test::TestArgs),
     /// Checks the working tree of a policy repository, offline.
     Validate(validate::ValidateArgs),
 }
@@ -53,9 +60,17 @@ fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
     Failure { code: 3, error: error.into() }
 }
 
+/// Whether what is printed may have colours.
+fn colour() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Runs the command line.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
+        Command::Explain(args) => explain::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),

@@ -4,14 +4,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::markdown::{block, code, plain};
-use crate::access::approval::{ApprovalStatus, Discount, StageState, StageStatus};
+use super::markdown::{block, code, plain, sentence};
+use crate::access::approval::ApprovalStatus;
 use crate::access::change::Subject;
-use crate::access::decide::{Decision, Removal, Verdict};
+use crate::access::decide::{Removal, Verdict};
+use crate::access::explain::{ApprovalTree, Status, Tree};
 use crate::access::grant::{EndReason, Grant};
 use crate::access::judgement::Judgement;
-use crate::policy::model::{MergeMode, Settings};
-use crate::policy::{Code, Finding, Severity};
+use crate::access::text::when;
+use crate::policy::model::MergeMode;
+use crate::policy::{Code, Finding, Policy, Severity};
 use crate::target::Receipt;
 
 /// The first line of the comment that is edited in place; it is found by this.
@@ -26,16 +28,6 @@ pub(super) struct Publication {
     pub body: String,
 }
 
-/// A time as people read it: UTC, to the minute unless seconds matter.
-pub(super) fn when(time: DateTime<Utc>) -> String {
-    use chrono::Timelike;
-    if time.second() == 0 {
-        time.format("%Y-%m-%d %H:%M UTC").to_string()
-    } else {
-        time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-    }
-}
-
 /// What is next for an approved pull request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
@@ -45,23 +37,27 @@ pub(super) enum Next {
     Merged,
 }
 
-/// What to publish about a pull request.
-pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next) -> Publication {
+/// What to publish about a pull request that was judged under `policy`.
+pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
-        body.push_str(&request_section(decision));
+        body.push_str(&request_section(&Tree::of(decision, policy)));
     }
     for removal in &judgement.removals {
         body.push_str(&removal_section(removal));
     }
     if let Some(approval) = &judgement.policy_approval {
         body.push_str("\nThis pull request changes the policy: who may get which access.\n");
-        body.push_str(&approval_section(approval));
+        body.push_str(&approval_section(&ApprovalTree::of(approval)));
+    }
+    if let Some(tally) = &judgement.tests {
+        let mark = if tally.failed > 0 { "❌" } else { "✅" };
+        body.push_str(&format!("\n**Tests** of the proposed policy: {mark} {tally}\n"));
     }
     body.push_str(&findings_section(&judgement.all_findings()));
     if judgement.verdict() == Some(Verdict::Approved) {
-        body.push_str(match (next, settings.merge) {
+        body.push_str(match (next, policy.settings.merge) {
             (Next::Merged, _) => "\n**Merged.** What follows is told below.\n",
             (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n",
             (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n",
@@ -121,44 +117,12 @@ fn title(judgement: &Judgement) -> String {
     format!("{what}: {state}")
 }
 
-fn request_section(decision: &Decision) -> String {
-    let request = &decision.request;
-    let who = decision.subject.as_ref().map_or_else(|| "?".to_owned(), |subject| subject.login.to_string());
-    let mut rows = vec![
-        ("Who", code(&who)),
-        ("Role", code(request.role.as_str())),
-        (
-            "For",
-            match request.start {
-                Some(start) if decision.window.starts_at == start => {
-                    format!("{}, from {} to {}", request.duration, when(start), when(decision.window.ends_at))
-                }
-                _ => format!("{}, from the moment it is merged", request.duration),
-            },
-        ),
-        ("Why", plain(&request.reason)),
-    ];
-    if let Some(ticket) = &request.ticket {
-        rows.push(("Ticket", plain(ticket)));
-    }
-    if request.break_glass {
-        rows.push(("Emergency", "**break-glass**: no approval is awaited".to_owned()));
-    }
-    for (name, value) in &request.params {
-        rows.push(("With", format!("{} = {}", code(name.as_str()), code(&value.to_string()))));
-    }
-    if let Some(grant) = &decision.replaces {
-        let (role, who) = (code(grant.role.as_str()), code(grant.subject.login.as_str()));
-        rows.push(("Ends", format!("{role} of {who}, which would last until {}", when(grant.window.ends_at))));
-    }
-    for entitlement in &decision.entitlements {
-        rows.push(("Gives", code(&entitlement.to_string())));
-    }
+fn request_section(tree: &Tree) -> String {
     let mut text = String::from("\n| | |\n|---|---|\n");
-    for (name, value) in rows {
-        text.push_str(&format!("| **{name}** | {value} |\n"));
+    for row in &tree.summary {
+        text.push_str(&format!("| **{}** | {} |\n", row.label, sentence(&row.text)));
     }
-    if let Some(approval) = &decision.approval {
+    if let Some(approval) = &tree.approval {
         text.push_str(&approval_section(approval));
     }
     text
@@ -189,68 +153,25 @@ fn removal_section(removal: &Removal) -> String {
     }
 }
 
-fn approval_section(approval: &ApprovalStatus) -> String {
+fn approval_section(approval: &ApprovalTree) -> String {
     if approval.stages.is_empty() {
         return "\nNo approval is needed.\n".to_owned();
     }
     let mut text = format!("\n**Approval** by rule {}\n\n", code(approval.rule.as_str()));
     for (index, stage) in approval.stages.iter().enumerate() {
-        text.push_str(&format!("{}. {}\n", index + 1, stage_line(stage)));
+        let mark = match stage.status {
+            Status::Passed => "✅",
+            Status::Skipped => "➖",
+            Status::Failed => "❌",
+            Status::Open => "🟡",
+            Status::Waiting | Status::Unknown => "⚪",
+        };
+        text.push_str(&format!("{}. {mark} {}\n", index + 1, sentence(&stage.text)));
     }
-    for account in &approval.objections {
-        text.push_str(&format!(
-            "\n{} requested changes, which blocks the request until they approve or their review is dismissed.\n",
-            code(account.login.as_str())
-        ));
-    }
-    for review in &approval.discounted {
-        text.push_str(&format!("\n{}\n", discounted_line(review.by.as_ref().map(|by| by.login.as_str()), &review.why)));
+    for remark in &approval.remarks {
+        text.push_str(&format!("\n{}\n", sentence(remark)));
     }
     text
-}
-
-fn stage_line(stage: &StageStatus) -> String {
-    let name = code(stage.name.as_str());
-    let given: Vec<String> = stage.approvals.iter().map(|(by, _)| code(by.login.as_str())).collect();
-    let given = if given.is_empty() { String::new() } else { format!(" ({} approved)", given.join(", ")) };
-    let who = || {
-        let principals: Vec<String> = stage.approvers.iter().map(|principal| code(&principal.to_string())).collect();
-        let people: Vec<String> = stage.candidates.iter().take(10).map(|person| code(person.login.as_str())).collect();
-        let more = stage.candidates.len().saturating_sub(10);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let people = if people.is_empty() { String::new() } else { format!(": {}{more}", people.join(", ")) };
-        let count = if stage.required == 1 { String::new() } else { format!("{} of ", stage.required) };
-        format!("{count}{}{people}", principals.join(", "))
-    };
-    match &stage.state {
-        StageState::Satisfied => format!("✅ {name}{given}"),
-        StageState::Skipped => format!("➖ {name}: not needed for this request"),
-        StageState::Failed(error) => format!("❌ {name}: its condition cannot be evaluated: {}", plain(error)),
-        StageState::Open => {
-            let widened = match (stage.escalated_at, stage.escalates_at) {
-                (Some(at), _) => format!("; widened at {}", when(at)),
-                (None, Some(at)) => format!("; widens at {}", when(at)),
-                (None, None) => String::new(),
-            };
-            format!("🟡 {name}: open{given}. Approve with a code review: {}{widened}", who())
-        }
-        StageState::Waiting => format!("⚪ {name}: after the stage before it{given}. {}", who()),
-    }
-}
-
-fn discounted_line(login: Option<&str>, why: &Discount) -> String {
-    let who = login.map_or_else(|| "somebody whose account is gone".to_owned(), code);
-    match why {
-        Discount::Stale(_) => {
-            format!("The approval of {who} was given before the last push and no longer counts; please review again.")
-        }
-        Discount::Involved(how) => format!("The approval of {who} does not count: {who} {}.", how.as_str()),
-        Discount::NotAnApprover => {
-            format!("The approval of {who} does not count: {who} is not an approver of this role.")
-        }
-        Discount::NotAPerson => format!("The approval of {who} does not count: only people approve."),
-        Discount::AfterMerge => format!("The approval of {who} does not count: it was given after the merge."),
-    }
 }
 
 fn findings_section(findings: &[Finding]) -> String {

@@ -66,6 +66,7 @@ codes! {
     NoEntitlements = "DP0213", "A role gives nothing", "Add at least one entitlement.";
     OnlySelfApproval = "DP0214", "Only the requester could approve", "The stage names only people who may request the role and nobody else; nobody approves their own request.";
     PolicyApprovalOpen = "DP0215", "Anybody could change the policy", "`settings.policy_approval` must name a rule with at least one stage.";
+    TestFails = "DP0216", "A test of the policy fails", "The policy decides something else than its owners wrote down under `tests`. `daypass test` shows what was expected and what was found. Mend the policy, or, if the new decision is what you want, the test.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep.";

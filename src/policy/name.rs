@@ -154,7 +154,22 @@ impl RepositoryName {
     }
 }
 
+impl Slug {
+    /// The slug nearest to any text: for files nobody has named yet.
+    pub fn near(text: &str) -> Self {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let dashed: String = text.chars().take(100).map(plain).collect();
+        let words: Vec<&str> = dashed.split('-').filter(|word| !word.is_empty()).collect();
+        Self(if words.is_empty() { "request".to_owned() } else { words.join("-") })
+    }
+}
+
 impl CommitId {
+    /// What git writes where there is no commit.
+    pub fn zero() -> Self {
+        Self("0".repeat(40))
+    }
+
     /// The first seven digits, as people quote commits.
     pub fn short(&self) -> &str {
         self.0.get(..7).unwrap_or(&self.0)
@@ -267,6 +282,16 @@ mod tests {
         for text in ["", "-x", "A", "a_b", "a.b", "a/b", &"a".repeat(101)] {
             assert!(text.parse::<Slug>().is_err(), "{text:?} must be refused");
         }
+    }
+
+    #[test]
+    fn any_text_has_a_slug_near_it() {
+        for (text, slug) in
+            [("Four hours, too!", "four-hours-too"), ("", "request"), ("--\u{1b}[31m", "31m"), ("é", "request")]
+        {
+            assert_eq!(Slug::near(text).as_str(), slug);
+        }
+        assert!(Slug::near(&"x".repeat(1_000)).as_str().parse::<Slug>().is_ok());
     }
 
     #[test]

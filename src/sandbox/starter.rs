@@ -28,7 +28,7 @@ mod tests {
         assert_eq!(loaded.findings, []);
         let policy = loaded.policy.unwrap();
         assert_eq!(policy.roles.len(), 6);
-        assert!(policy.roles.keys().all(|role| policy.tests.iter().any(|test| test.request.role == *role)));
+        assert!(policy.roles.keys().all(|role| policy.tests.iter().any(|test| *test.request.role == *role)));
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! Running the tests of a policy: each request is judged, on the facts its test gives, by the very function that judges real ones;
+//! what comes out is compared with what the test expects.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use super::approval::StageState;
+use super::decide::{Decision, Verdict, has_error};
+use super::given;
+use super::principals::Needs;
+use crate::policy::testcase::{PolicyTest, Stated};
+use crate::policy::{Code, Finding, Place, Policy, Severity, suggest};
+
+/// The most tests that are run for one policy. Anybody may propose a policy, and its tests are run to check it.
+pub const MOST_TESTS: usize = 5_000;
+
+/// A test that was run.
+#[derive(Debug, Clone)]
+pub struct Rehearsed<'a> {
+    /// The test.
+    pub test: &'a PolicyTest,
+    /// What the policy decides.
+    pub decision: Decision,
+    /// Where that is not what was expected; none if the test passes.
+    pub differences: Vec<Difference>,
+    /// What may be wrong with the facts of a test that fails.
+    pub hints: Vec<String>,
+}
+
+/// Something that came out otherwise than expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The key of `expect`.
+    pub key: &'static str,
+    /// What the test says.
+    pub expected: String,
+    /// What the policy does.
+    pub found: String,
+    /// Where the expectation stands.
+    pub place: Place,
+}
+
+/// How many tests passed, and how many did not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// As expected.
+    pub passed: usize,
+    /// Otherwise.
+    pub failed: usize,
+}
+
+impl Tally {
+    /// Counts.
+    pub fn of(rehearsed: &[Rehearsed<'_>]) -> Self {
+        let passed = rehearsed.iter().filter(|test| test.passed()).count();
+        Self { passed, failed: rehearsed.len() - passed }
+    }
+}
+
+impl Display for Tally {
+    /// `12 tests passed`, `11 tests passed, 1 failed`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let tests = if self.passed == 1 { "test" } else { "tests" };
+        write!(f, "{} {tests} passed", self.passed)?;
+        if self.failed > 0 { write!(f, ", {} failed", self.failed) } else { Ok(()) }
+    }
+}
+
+impl Rehearsed<'_> {
+    /// Whether everything is as expected.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    /// The failure as a finding at the first expectation that is not met; `None` if the test passes.
+    pub fn finding(&self) -> Option<Finding> {
+        let first = self.differences.first()?;
+        let differences: Vec<String> = self
+            .differences
+            .iter()
+            .map(|difference| {
+                format!("{}: expected {}, found {}", difference.key, difference.expected, difference.found)
+            })
+            .collect();
+        let mut message = format!("the test {:?} fails: {}", self.test.name.trim(), differences.join("; "));
+        for reason in self.reasons() {
+            message.push_str(&format!("; {reason}"));
+        }
+        let help = if self.hints.is_empty() {
+            "Mend the policy, or, if this is the decision you want, the test.".to_owned()
+        } else {
+            self.hints.join(" ")
+        };
+        let (file, severity) = (self.test.file.clone(), Severity::Error);
+        Some(Finding { file, place: first.place, severity, code: Code::TestFails, message, help })
+    }
+
+    /// What the decision found wrong with the request: `DP0404: …`.
+    pub fn reasons(&self) -> impl Iterator<Item = String> + '_ {
+        self.decision.findings.iter().map(|finding| format!("{}: {}", finding.code, finding.message))
+    }
+}
+
+/// Runs the tests of a policy that `wanted` selects.
+pub fn run<'a>(policy: &'a Policy, wanted: impl Fn(&PolicyTest) -> bool) -> Vec<Rehearsed<'a>> {
+    policy.tests.iter().filter(|test| wanted(test)).take(MOST_TESTS).map(|test| rehearse(policy, test)).collect()
+}
+
+/// The check of a proposed policy by its own tests: how they went, and a finding for each that fails.
+pub fn check(policy: &Policy) -> (Tally, Vec<Finding>) {
+    let rehearsed = run(policy, |_| true);
+    let mut findings: Vec<Finding> = rehearsed.iter().filter_map(Rehearsed::finding).collect();
+    if let Some(first) = policy.tests.get(MOST_TESTS) {
+        findings.push(Finding {
+            file: first.file.clone(),
+            place: first.name.place,
+            severity: Severity::Error,
+            code: Code::TestFails,
+            message: format!("the policy has {} tests; at most {MOST_TESTS} are run", policy.tests.len()),
+            help: "Remove tests that show the same.".to_owned(),
+        });
+    }
+    (Tally::of(&rehearsed), findings)
+}
+
+/// Runs one test.
+pub fn rehearse<'a>(policy: &'a Policy, test: &'a PolicyTest) -> Rehearsed<'a> {
+    let request = test.request.request(&test.name);
+    let now = test.given.now(request.start);
+    let decision = given::judge(&request, test.request.author(), &test.given, policy, now);
+    let differences = compare(test, &decision);
+    let hints = if differences.is_empty() { Vec::new() } else { hints(policy, test) };
+    Rehearsed { test, decision, differences, hints }
+}
+
+fn compare(test: &PolicyTest, decision: &Decision) -> Vec<Difference> {
+    let expect = &test.expect;
+    let mut found = Vec::new();
+    differ(&mut found, "valid", Some(&expect.valid), &!has_error(&decision.findings), ToString::to_string);
+    let stages = || decision.approval.iter().flat_map(|approval| &approval.stages);
+    let needed = stages().filter(|stage| stage.state != StageState::Skipped).map(|stage| stage.name.clone()).collect();
+    differ(&mut found, "stages", expect.stages.as_ref(), &needed, |stages| list(stages.iter()));
+    let approved = decision.verdict() == Verdict::Approved;
+    differ(&mut found, "approved", expect.approved.as_ref(), &approved, ToString::to_string);
+    let codes: BTreeSet<Code> = decision.findings.iter().map(|finding| finding.code).collect();
+    differ(&mut found, "findings", sorted(expect.findings.as_ref(), Code::clone).as_ref(), &codes, |codes| {
+        list(codes.iter())
+    });
+    let open = stages().filter(|stage| stage.state == StageState::Open);
+    let approvers: BTreeSet<_> =
+        open.flat_map(|stage| &stage.candidates).map(|account| account.login.clone()).collect();
+    let expected = sorted(expect.approvers.as_ref(), |who| who.login().clone());
+    differ(&mut found, "approvers", expected.as_ref(), &approvers, |logins| list(logins.iter()));
+    let given: BTreeSet<String> = decision.entitlements.iter().map(ToString::to_string).collect();
+    let expected = sorted(expect.entitlements.as_ref(), |text| text.trim().to_owned());
+    differ(&mut found, "entitlements", expected.as_ref(), &given, |texts| list(texts.iter()));
+    differ(&mut found, "expires", expect.expires.as_ref(), &decision.window.ends_at, |time| time.to_rfc3339());
+    found
+}
+
+/// A list whose order says nothing.
+fn sorted<T, U: Ord>(list: Option<&Stated<Vec<T>>>, value: impl Fn(&T) -> U) -> Option<Stated<BTreeSet<U>>> {
+    list.map(|list| Stated { value: list.iter().map(value).collect(), place: list.place })
+}
+
+fn differ<T: PartialEq>(
+    differences: &mut Vec<Difference>,
+    key: &'static str,
+    expected: Option<&Stated<T>>,
+    found: &T,
+    show: impl Fn(&T) -> String,
+) {
+    let Some(expected) = expected.filter(|expected| expected.value != *found) else { return };
+    differences.push(Difference { key, expected: show(expected), found: show(found), place: expected.place });
+}
+
+fn list(items: impl Iterator<Item = impl Display>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+/// Facts a failing test may have forgotten, or written down in vain.
+fn hints(policy: &Policy, test: &PolicyTest) -> Vec<String> {
+    let Some(role) = policy.roles.get(&test.request.role.value) else { return Vec::new() };
+    let needs = Needs::of_role(role, policy);
+    let mut hints = Vec::new();
+    for team in test.given.teams.keys().filter(|team| !needs.teams.contains(team)) {
+        let near = suggest(team.as_str(), needs.teams.iter().map(|team| team.as_str()));
+        let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+        hints.push(format!("Role `{}` does not depend on team `{team}`, which the test gives.{near}", role.name));
+    }
+    let empty: Vec<String> = needs
+        .teams
+        .iter()
+        .filter(|team| test.given.teams.get(team).is_none_or(Vec::is_empty))
+        .map(|team| format!("`{team}`"))
+        .collect();
+    if !empty.is_empty() {
+        hints.push(format!("The test puts nobody into {}.", empty.join(", ")));
+    }
+    hints
+}
