@@ -113,6 +113,9 @@ pub struct StageNode {
     pub approvers: BTreeSet<Principal>,
     /// The people among them who could.
     pub people: Vec<Login>,
+    /// Teams among the approvers whose members are not known.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub unlisted: BTreeSet<TeamSlug>,
     /// Who else may later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub later: Option<Later>,
@@ -150,17 +153,36 @@ pub fn explain(request: &Request, author: &Login, given: &Given, policy: &Policy
     };
     let mut tree = with(&[]);
     if !missing.is_empty() {
-        let all: Vec<&TeamSlug> = missing.iter().collect();
-        let worlds: Vec<Tree> = std::iter::once(with(&all)).chain(missing.iter().map(|team| with(&[team]))).collect();
+        let worlds: Vec<Tree> = memberships(&missing).iter().map(|teams| with(teams)).collect();
         tree.doubt(&worlds, &missing, policy);
     }
     if given.members.is_none() {
         let people = [request.subject.as_ref(), Some(author).filter(|author| request.subject.as_ref() != Some(author))];
         let people = people.into_iter().flatten();
-        tree.unknown
-            .push(Text::new().words("whether these are members of the organisation, which is assumed: ").names(people));
+        tree.unknown.push(
+            Text::new()
+                .words("whether these have an account and are members of the organisation, which is assumed: ")
+                .names(people),
+        );
     }
     tree
+}
+
+/// The sets of these teams somebody could be in: all there are, or, of more than six teams, those that differ most.
+fn memberships(teams: &BTreeSet<TeamSlug>) -> Vec<Vec<&TeamSlug>> {
+    let teams: Vec<&TeamSlug> = teams.iter().collect();
+    if teams.len() <= 6 {
+        let chosen = |set: usize| (0..teams.len()).filter(move |index| set & (1 << index) != 0);
+        return (0..1 << teams.len())
+            .map(|set| chosen(set).filter_map(|index| teams.get(index).copied()).collect())
+            .collect();
+    }
+    let one = teams.iter().map(|team| vec![*team]);
+    let all_but_one = (0..teams.len()).map(|left_out| {
+        let kept = teams.iter().enumerate().filter(move |(index, _)| *index != left_out);
+        kept.map(|(_, team)| *team).collect()
+    });
+    one.chain(all_but_one).chain([teams.clone()]).collect()
 }
 
 impl Tree {
@@ -187,33 +209,25 @@ impl Tree {
     /// Says of what is otherwise in one of the other worlds that it is not known. They differ only in who is in `missing`.
     fn doubt(&mut self, worlds: &[Self], missing: &BTreeSet<TeamSlug>, policy: &Policy) {
         let depends = |principals: &BTreeSet<Principal>| !teams_of(principals, policy).is_disjoint(missing);
-        let mut in_reach = Some(true);
+        let (mut perhaps_reached, mut never_reached) = (false, false);
         for (index, stage) in self.approval.iter_mut().flat_map(|approval| &mut approval.stages).enumerate() {
             let others = worlds.iter().filter_map(|world| world.approval.as_ref()?.stages.get(index));
             if others.into_iter().any(|other| other.status != stage.status) {
                 stage.status = Status::Unknown;
             }
-            let unlisted: Vec<Principal> = teams_of(&stage.approvers, policy)
-                .intersection(missing)
-                .map(|team| Principal::Team(team.clone()))
-                .collect();
-            if matches!(stage.status, Status::Open | Status::Waiting) && !unlisted.is_empty() {
-                let more = Text::new().words(", and whoever is in ").names(unlisted);
-                stage.text = std::mem::take(&mut stage.text).then(more);
-            }
+            stage.unlisted = teams_of(&stage.approvers, policy).intersection(missing).cloned().collect();
             let widest =
                 stage.approvers.iter().chain(stage.later.iter().flat_map(|later| &later.to)).cloned().collect();
             if stage.out_of_reach && depends(&widest) {
                 stage.out_of_reach = false;
-                in_reach = in_reach.and(None);
-            } else if stage.out_of_reach {
-                in_reach = Some(false);
+                perhaps_reached = true;
             }
+            never_reached |= stage.out_of_reach;
         }
         for (index, rule) in self.rules.iter_mut().enumerate() {
             let others: Vec<&Rule> = worlds.iter().filter_map(|world| world.rules.get(index)).collect();
             let people = rule.findings.iter().any(|finding| finding.code == Code::NobodyCanApprove);
-            if others.iter().any(|other| other.status != rule.status) || (people && in_reach.is_none()) {
+            if others.iter().any(|other| other.status != rule.status) || (people && perhaps_reached && !never_reached) {
                 rule.status = Status::Unknown;
                 if let (true, Some(other)) =
                     (rule.findings.is_empty(), others.iter().find(|rule| !rule.findings.is_empty()))
@@ -322,7 +336,9 @@ fn rules(decision: &Decision, policy: &Policy) -> Vec<Rule> {
             let codes = [Code::MappingMissing, Code::EntitlementFailed, Code::TargetNotConfigured];
             rules.push(Rule::new(Text::new().words("what it gives can be worked out"), findings.take(&codes)));
             let codes = [Code::NobodyCanApprove, Code::ConditionFailed];
-            rules.push(Rule::new(Text::new().words("enough people could approve each stage"), findings.take(&codes)));
+            let stages = decision.approval.as_ref().is_some_and(|approval| !approval.stages.is_empty());
+            let text = if stages { "enough people could approve each stage" } else { "no approval is needed" };
+            rules.push(Rule::new(Text::new().words(text), findings.take(&codes)));
         }
     }
     rules.extend(findings.0.into_iter().map(|finding| {
@@ -433,6 +449,7 @@ impl StageNode {
             required: stage.required,
             approvers: stage.approvers.clone(),
             people: people(&stage.candidates),
+            unlisted: BTreeSet::new(),
             later,
             out_of_reach: stage.is_out_of_reach(),
         }
@@ -490,5 +507,164 @@ fn discounted(login: Option<&Login>, why: &Discount) -> Text {
         }
         Discount::NotAPerson => text.words(" does not count: only people approve."),
         Discount::AfterMerge => text.words(" does not count: it was given after the merge."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::access::decide::has_error;
+    use crate::policy::testcase::read_given;
+
+    const POLICY: &str = r#"
+people:
+  ann: { postgres: ann, email: ann@example.com }
+  ben: { postgres: ben }
+groups:
+  owners: [user:ben, team:owners]
+targets: { db: postgres, hub: github }
+roles:
+  reader:
+    requesters: [team:devs, user:ben]
+    may_request_for: [team:leads]
+    max_duration: 2h
+    requires: [ticket]
+    conditions:
+      - expr: request.ticket.startsWith('T-')
+      - expr: "!('owners' in subject.groups) || request.duration <= duration('1h')"
+      - expr: size(subject.teams) != 2
+    approval: two
+    params: { service: { one_of: [a, b], default: a } }
+    break_glass: { requesters: [team:leads], max_duration: 30m }
+    entitlements:
+      - postgres: { target: db, role: 'reader_${params.service}' }
+  viewer:
+    requesters: [everyone]
+    approval: none
+    entitlements:
+      - github: { target: hub, team: "${subject.login == 'cat' ? 'a b' : 'viewers'}" }
+approvals:
+  none: { stages: [] }
+  two:
+    stages:
+      - { name: owner, approvers: [group:owners], escalate: { after: 30m, to: [team:leads] } }
+      - { name: lead, when: "request.duration > duration('1h') && !('leads' in subject.teams)", approvers: [team:leads] }
+"#;
+
+    fn policy() -> Policy {
+        let loaded = crate::policy::load(&[("policies/p.yaml".to_owned(), POLICY.as_bytes().to_vec())].into(), None);
+        loaded.policy.unwrap_or_else(|| panic!("{:#?}", loaded.findings))
+    }
+
+    fn given(text: &str) -> Given {
+        read_given("given.yaml", text.as_bytes()).unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-30T10:00:00Z".parse().unwrap()
+    }
+
+    fn request(text: &str) -> Request {
+        crate::policy::request::read("grants/x.yaml", text.as_bytes(), None).unwrap()
+    }
+
+    prop_compose! {
+        fn requests()(
+            subject in prop::sample::select(vec!["ann", "ben", "cat", "ghost", "app[bot]"]),
+            role in prop::sample::select(vec!["reader", "viewer", "raeder"]),
+            duration in prop::sample::select(vec!["20m", "1h", "90m", "3h"]),
+            rest in prop::sample::subsequence(
+                vec!["ticket: T-1", "break_glass: true", "params: { service: c }", "start: 2026-12-01T00:00:00Z"], 0..=4),
+        ) -> Request {
+            request(&format!("subject: '{subject}'\nrole: {role}\nduration: {duration}\nreason: x\n{}\n", rest.join("\n")))
+        }
+    }
+
+    prop_compose! {
+        /// Some of the teams, with some people in each.
+        fn facts()(
+            teams in prop::collection::btree_map(
+                prop::sample::select(vec!["devs", "leads", "owners"]),
+                prop::sample::subsequence(vec!["ann", "ben", "cat", "dan"], 0..=4), 0..=3),
+            rest in prop::sample::subsequence(
+                vec!["approved_by: [ben]", "changes_requested_by: [dan]", "commits_by: [cat]", "elapsed: 1h"], 0..=4),
+        ) -> Given {
+            let teams: Vec<String> = teams.iter().map(|(team, people)| format!("{team}: [{}]", people.join(", "))).collect();
+            given(&format!("unknown_accounts: [ghost]\nteams: {{ {} }}\n{}\n", teams.join(", "), rest.join("\n")))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_finding_is_told_once_and_decides(
+            request in requests(), given in facts(),
+            author in prop::sample::select(vec!["ann", "ben", "ghost"]),
+        ) {
+            let policy = policy();
+            let decision = given::judge(&request, &author.parse().unwrap(), &given, &policy, now());
+            let tree = Tree::of(&decision, &policy);
+            let mut told: Vec<Finding> = tree.rules.iter().flat_map(|rule| rule.findings.clone()).collect();
+            let mut found = decision.findings.clone();
+            told.sort();
+            found.sort();
+            prop_assert_eq!(told, found);
+            prop_assert_eq!(tree.is_allowed(), !has_error(&decision.findings));
+        }
+
+        #[test]
+        fn what_is_said_to_be_known_holds_whoever_is_in_the_other_teams(
+            request in requests(), known in facts(), others in facts(),
+        ) {
+            let policy = policy();
+            let author = request.subject.clone().unwrap();
+            let told = explain(&request, &author, &known, &policy, now());
+            let mut world = known.clone();
+            for (team, people) in others.teams {
+                world.teams.entry(team).or_insert(people);
+            }
+            let truth = Tree::of(&given::judge(&request, &author, &world, &policy, now()), &policy);
+            for (told, truth) in told.rules.iter().zip(&truth.rules) {
+                prop_assert!(told.status == Status::Unknown || told.status == truth.status, "{told:?} but {truth:?}");
+            }
+            let stages = |tree: &Tree| tree.approval.clone().map(|approval| approval.stages).unwrap_or_default();
+            for (told, truth) in stages(&told).iter().zip(&stages(&truth)) {
+                // Who approved may turn out to be an approver.
+                let same = told.status == truth.status || told.status == Status::Unknown || !known.approved_by.is_empty();
+                prop_assert!(same, "{told:?} but {truth:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_team_nobody_gave_is_unknown_and_an_empty_one_is_empty() {
+        let (policy, ann) = (policy(), "ann".parse().unwrap());
+        let text = request("subject: ann\nrole: reader\nduration: 1h\nreason: x\nticket: T-1\n");
+        let status = |given: &Given| {
+            let tree = explain(&text, &ann, given, &policy, now());
+            tree.rules.into_iter().find(|rule| rule.text.to_string().starts_with("ann may have it")).unwrap().status
+        };
+        assert_eq!(status(&Given::default()), Status::Unknown);
+        assert_eq!(status(&given("teams: { devs: [] }")), Status::Failed);
+        assert_eq!(status(&given("teams: { devs: [ann] }")), Status::Passed);
+    }
+
+    #[test]
+    fn a_stage_tells_who_can_approve_now_and_later() {
+        let (policy, ann) = (policy(), "ann".parse().unwrap());
+        let text = request("subject: ann\nrole: reader\nduration: 1h\nreason: x\nticket: T-1\n");
+        let facts = given("teams: { devs: [ann], owners: [cat, ann], leads: [dan] }");
+        let tree = explain(&text, &ann, &facts, &policy, now());
+        let stages = tree.approval.unwrap().stages;
+        let names = |logins: &[Login]| logins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&stages[0].people), "ben cat", "ann does not approve her own request");
+        let later = stages[0].later.as_ref().unwrap();
+        assert_eq!((names(&later.people).as_str(), later.at), ("dan", Some("2026-11-30T10:30:00Z".parse().unwrap())));
+        assert_eq!(
+            (stages[1].status, stages[1].when.as_ref().unwrap().to_string().contains("is false")),
+            (Status::Skipped, true)
+        );
+        assert_eq!(tree.revert_at, "2026-11-30T10:50:00Z".parse::<DateTime<Utc>>().unwrap());
     }
 }

@@ -200,3 +200,179 @@ fn hints(policy: &Policy, test: &PolicyTest) -> Vec<String> {
     }
     hints
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Loaded, load};
+
+    const POLICY: &str = r#"
+people: { ann: { email: ann@example.com } }
+targets: { hub: github }
+roles:
+  viewer:
+    requesters: [team:devs, app:renovate]
+    may_request_for: [user:lea]
+    approval: owner
+    conditions:
+      - expr: now.getHours() < 12
+    entitlements:
+      - github: { target: hub, team: viewers }
+  open:
+    requesters: [everyone]
+    approval: owner
+    entitlements:
+      - github: { target: hub, team: viewers }
+approvals:
+  owner:
+    stages:
+      - { name: owner, approvers: [user:ben, team:owners], escalate: { after: 30m, to: [team:leads] } }
+"#;
+
+    fn loaded(tests: &str) -> Loaded {
+        load(&[("policies/p.yaml".to_owned(), format!("{POLICY}tests:\n{tests}").into_bytes())].into(), None)
+    }
+
+    /// What is otherwise than expected, test by test.
+    fn differences(tests: &str) -> Vec<String> {
+        let loaded = loaded(tests);
+        let policy = loaded.policy.unwrap_or_else(|| panic!("{:#?}", loaded.findings));
+        let rehearsed = run(&policy, |_| true);
+        rehearsed.iter().filter_map(|test| test.finding()).map(|finding| finding.message).collect()
+    }
+
+    #[test]
+    fn what_is_given_is_what_counts() {
+        let tests = r#"
+  - name: by default everybody who is named is a member
+    request: { subject: zoe, role: open, duration: 1h }
+    expect: { valid: true, approvers: [ben], stages: [owner] }
+  - name: members are those who are listed
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { members: [ben] }
+    expect: { valid: false, findings: [DP0401] }
+  - name: whoever is in a team is a member
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { members: [ben], teams: { owners: [zoe] } }
+    expect: { valid: true, approvers: [ben] }
+  - name: an account nobody has
+    request: { subject: zoe, author: lea, role: open, duration: 1h }
+    given: { unknown_accounts: [zoe] }
+    expect: { valid: false, findings: [DP0403] }
+  - name: somebody else's request
+    request: { subject: zoe, author: lea, role: viewer, duration: 1h }
+    given: { teams: { devs: [zoe] }, approved_by: [lea] }
+    expect: { valid: true, approved: false }
+  - name: a no blocks
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { teams: { owners: [kim] }, approved_by: [ben], changes_requested_by: [kim] }
+    expect: { valid: true, approved: false }
+  - name: a yes is enough
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { approved_by: [ben] }
+    expect: { valid: true, approved: true, expires: 2026-01-05T11:00:00Z }
+  - name: who has a hand in the commits does not approve
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { teams: { owners: [kim] }, approved_by: [ben], commits_by: [ben] }
+    expect: { valid: true, approved: false, approvers: [kim] }
+  - name: half an hour later
+    request: { subject: zoe, role: open, duration: 1h }
+    given: { teams: { leads: [kim] }, elapsed: 30m }
+    expect: { valid: true, approvers: [ben, kim] }
+  - name: a bot may ask if the role says so
+    request: { subject: app:renovate, role: viewer, duration: 1h }
+    expect: { valid: true }
+  - name: a bot is not everyone, and its yes counts for nothing
+    request: { subject: app:renovate, role: open, duration: 1h }
+    given: { approved_by: ['helper[bot]'] }
+    expect: { valid: false, approved: false, findings: [DP0401] }
+  - name: in the afternoon
+    request: { subject: zoe, role: viewer, duration: 1h }
+    given: { teams: { devs: [zoe] }, now: 2026-11-30T15:00:00Z }
+    expect: { valid: false, findings: [DP0407] }
+  - name: the day before the start
+    request: { subject: zoe, role: viewer, duration: 1h, start: 2040-02-29T09:00:00Z }
+    given: { teams: { devs: [zoe] } }
+    expect: { valid: true, expires: 2040-02-29T10:00:00Z, entitlements: [team viewers on hub] }
+"#;
+        assert_eq!(differences(tests), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_expectation_can_fail_and_says_what_was_found() {
+        for (expect, says) in [
+            ("valid: false", "valid: expected false, found true"),
+            ("valid: true, stages: []", "stages: expected none, found owner"),
+            ("valid: true, stages: [owner, security]", "stages: expected owner, security, found owner"),
+            ("valid: true, approved: true", "approved: expected true, found false"),
+            ("valid: true, findings: [DP0401]", "findings: expected DP0401, found none"),
+            ("valid: true, approvers: [zoe, ben]", "approvers: expected ben, zoe, found ben"),
+            (
+                "valid: true, entitlements: [team x on hub]",
+                "entitlements: expected team x on hub, found team viewers on hub",
+            ),
+            ("valid: true, expires: 2026-01-05T10:30:00Z", "found 2026-01-05T11:00:00+00:00"),
+        ] {
+            let test = format!(
+                "  - name: n\n    request: {{ subject: zoe, role: open, duration: 1h }}\n    expect: {{ {expect} }}\n"
+            );
+            let found = differences(&test);
+            assert!(matches!(found.as_slice(), [message] if message.contains(says)), "{expect}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_points_at_the_expectation_and_hints_at_forgotten_facts() {
+        let loaded = loaded(
+            "  - name: n\n    request: { subject: zoe, role: viewer, duration: 1h }\n    given: { teams: { dev: [zoe] } }\n    \
+             expect:\n      stages: [owner]\n      valid: true\n",
+        );
+        let finding =
+            rehearse(loaded.policy.as_ref().unwrap(), &loaded.policy.as_ref().unwrap().tests[0]).finding().unwrap();
+        let lines = POLICY.lines().count();
+        assert_eq!((finding.place.line as usize, finding.place.column), (lines + 7, 14));
+        assert!(finding.message.contains("DP0401"), "{}", finding.message);
+        assert!(
+            finding.help.contains("Did you mean `devs`?") && finding.help.contains("nobody into"),
+            "{}",
+            finding.help
+        );
+    }
+
+    #[test]
+    fn mistakes_in_tests_have_places() {
+        let base =
+            "  - name: n\n    request: { subject: zoe, role: open, duration: 1h }\n    expect: { valid: true }\n";
+        let start = u32::try_from(POLICY.lines().count()).unwrap() + 2;
+        for (from, to, code, line, column, says) in [
+            ("role: open", "role: opne", Code::UnknownRole, 2, 36, "Did you mean `open`?"),
+            ("zoe", "z--o e", Code::BadName, 2, 25, "login"),
+            ("duration: 1h", "duration: 1y", Code::BadDuration, 2, 52, "duration"),
+            ("valid: true", "vaild: true", Code::UnknownKey, 3, 15, "vaild"),
+            ("valid: true", "valid: true, findings: [DP9999]", Code::UnknownKey, 3, 39, "DP9999"),
+            ("valid: true", "valid: maybe", Code::WrongType, 3, 22, ""),
+            (
+                "{ valid: true }",
+                "{ valid: true }\n  - name: n\n    request: { subject: zoe, role: open, duration: 1h }\n    expect: { valid: true }",
+                Code::DefinedTwice,
+                4,
+                11,
+                "policies/p.yaml",
+            ),
+            ("name: n", "name: ''", Code::BadText, 1, 11, "1 to 200"),
+            ("name: n", "name: \"a\\eb\"", Code::HiddenText, 1, 11, "control"),
+            ("name: n", "name: \"a\\nb\"", Code::HiddenText, 1, 11, "one line"),
+            ("    expect", "    given: { teams: { devs: [zoe, -x] } }\n    expect", Code::BadName, 3, 35, "login"),
+            ("    expect", "    given: { elapsed: 0m }\n    expect", Code::BadDuration, 3, 23, "positive"),
+        ] {
+            let loaded = loaded(&base.replace(from, to));
+            let [finding] = loaded.findings.iter().filter(|f| f.severity == Severity::Error).collect::<Vec<_>>()[..]
+            else {
+                panic!("{to}: {:#?}", loaded.findings)
+            };
+            let place = (finding.code, finding.place.line + 1 - start, finding.place.column);
+            assert_eq!(place, (code, line, column), "{to}: {finding:#?}");
+            assert!(format!("{} {}", finding.message, finding.help).contains(says), "{to}: {finding:#?}");
+        }
+    }
+}

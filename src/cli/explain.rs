@@ -110,14 +110,15 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     };
     let (path, bytes) = match &file {
         Some(path) => read(path).map_err(usage)?,
-        None => (String::new(), written(&args.request, policy).map_err(usage)?),
+        None => (COMMAND_LINE.to_owned(), written(&args.request, policy).map_err(usage)?),
     };
     let slug = Slug::near(Path::new(&path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default());
     let request = match request::read(&request::path_of(&slug), &bytes, Some(policy)) {
         Ok(request) => request,
         Err(mut findings) => {
             findings.iter_mut().for_each(|finding| relocate(finding, &path));
-            return Ok(refused(&findings, &[(path, bytes)].into(), args.format));
+            let sources = [(path, bytes)].into_iter().filter(|(path, _)| path != COMMAND_LINE).collect();
+            return Ok(refused(&findings, &sources, args.format));
         }
     };
     let Some(author) = args.author.as_ref().or(request.subject.as_ref()).cloned() else {
@@ -137,10 +138,13 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(!tree.is_allowed())))
 }
 
+/// Where a request stands that is in no file.
+const COMMAND_LINE: &str = "command line";
+
 /// A finding about a request that lies elsewhere than in `grants/`, or nowhere.
 fn relocate(finding: &mut Finding, path: &str) {
     path.clone_into(&mut finding.file);
-    if path.is_empty() {
+    if path == COMMAND_LINE {
         finding.place = Place::default();
     }
 }
@@ -323,7 +327,14 @@ fn approval_lines(approval: &ApprovalTree) -> String {
 fn stage_lines(stage: &StageNode) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(stage.when.as_ref().map(|when| format!("when: {when}")));
-    if let Some(later) = stage.later.as_ref().filter(|_| matches!(stage.status, Status::Open | Status::Waiting)) {
+    if !matches!(stage.status, Status::Open | Status::Waiting | Status::Unknown) {
+        return lines;
+    }
+    if !stage.unlisted.is_empty() {
+        let teams: Vec<String> = stage.unlisted.iter().map(|team| format!("team:{team}")).collect();
+        lines.push(format!("not known: who is in {}", teams.join(", ")));
+    }
+    if let Some(later) = &stage.later {
         let to: Vec<String> = later.to.iter().map(ToString::to_string).collect();
         let people: Vec<String> = later.people.iter().map(ToString::to_string).collect();
         let people = if people.is_empty() { String::new() } else { format!(": {}", people.join(", ")) };
