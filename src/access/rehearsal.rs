@@ -350,7 +350,7 @@ approvals:
             ("duration: 1h", "duration: 1y", Code::BadDuration, 2, 52, "duration"),
             ("valid: true", "vaild: true", Code::UnknownKey, 3, 15, "vaild"),
             ("valid: true", "valid: true, findings: [DP9999]", Code::UnknownKey, 3, 39, "DP9999"),
-            ("valid: true", "valid: maybe", Code::WrongType, 3, 22, ""),
+            ("valid: true", "valid: true, stages: owner", Code::WrongType, 3, 36, ""),
             (
                 "{ valid: true }",
                 "{ valid: true }\n  - name: n\n    request: { subject: zoe, role: open, duration: 1h }\n    expect: { valid: true }",

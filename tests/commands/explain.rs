@@ -33,7 +33,11 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
 fn a_code_is_explained() {
     let (code, text, _) = explain(&["dp0404"]);
     assert_eq!(code, Some(0));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    DP0404: The duration is above the ceiling
+
+    Ask for less time; a grant can be renewed by another request.
+    "#);
     let (_, text, _) = explain(&["DP0404", "--format", "json"]);
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["code"], "DP0404");
 }
@@ -54,7 +58,47 @@ fn an_unknown_code_brings_near_ones() {
 fn offline_teams_are_not_guessed() {
     let (code, text, _) = orders(&[]);
     assert_eq!(code, Some(0));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Who        alice
+    Role       orders-db-reader
+    For        3h, from the moment it is merged
+    Why        To see what the policy says
+    Ticket     INC-1
+    Gives      role orders_readonly for alice on orders-db
+
+    Rules
+      ✓ there is a role orders-db-reader
+      ✓ the account exists
+      ? alice may have it: it is for team:engineering, group:dba
+          otherwise DP0401: `alice` may not have role `orders-db-reader`
+          → It is for `team:engineering`, `group:dba`.
+      ✓ 3h is no longer than 4h
+      ✓ a ticket is named
+      ✓ condition request.ticket.matches('^INC-[0-9]+$') is true
+      ✓ what it gives can be worked out
+      ? enough people could approve each stage
+          otherwise DP0415: approval stage `security` needs 1 but only 0 could give it: whoever asks or contributed cannot approve
+          → A policy owner adds people to `team:security`, or somebody else opens the request.
+
+    Approval by rule database-owner
+      1. ● owner: open. Approve with a code review: group:dba: carol; widens at 2026-11-30 10:30 UTC
+           not known: who is in team:data-platform
+           30m after it opens, at 2026-11-30 10:30 UTC, also team:platform-leads
+      2. ○ security: after the stage before it. team:security
+           when: request.duration > duration('2h') || role.risk == 'critical' is true
+           not known: who is in team:security
+
+    If it is merged now
+      access begins at 2026-11-30 10:00 UTC
+      a pull request to take it back opens at 2026-11-30 12:50 UTC
+      access ends at 2026-11-30 13:00 UTC
+
+    Not known offline
+      ? who is in team:data-platform, team:engineering, team:on-call, team:platform-leads, team:security, team:sre
+      ? whether these have an account and are members of the organisation, which is assumed: alice
+
+    Allowed, if what is not known is so; then it waits for stage owner.
+    "#);
 }
 
 #[test]
@@ -66,7 +110,38 @@ fn with_facts_the_people_are_named() {
     );
     let (code, text, _) = orders(&["--given", &facts]);
     assert_eq!(code, Some(0));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Who        alice
+    Role       orders-db-reader
+    For        3h, from the moment it is merged
+    Why        To see what the policy says
+    Ticket     INC-1
+    Gives      role orders_readonly for alice on orders-db
+
+    Rules
+      ✓ there is a role orders-db-reader
+      ✓ the account exists
+      ✓ alice may have it: it is for team:engineering, group:dba
+      ✓ 3h is no longer than 4h
+      ✓ a ticket is named
+      ✓ condition request.ticket.matches('^INC-[0-9]+$') is true
+      ✓ what it gives can be worked out
+      ✓ enough people could approve each stage
+
+    Approval by rule database-owner
+      1. ● owner: open. Approve with a code review: group:dba: carol, dave; widens at 2026-11-30 10:30 UTC
+           30m after it opens, at 2026-11-30 10:30 UTC, also team:platform-leads: frank
+      2. ○ security: after the stage before it. team:security: erin
+           when: request.duration > duration('2h') || role.risk == 'critical' is true
+      The approval of alice does not count: alice opened the pull request.
+
+    If it is merged now
+      access begins at 2026-11-30 10:00 UTC
+      a pull request to take it back opens at 2026-11-30 12:50 UTC
+      access ends at 2026-11-30 13:00 UTC
+
+    Allowed; it waits for stage owner.
+    "#);
 }
 
 #[test]
@@ -84,7 +159,48 @@ fn what_is_refused_says_why_and_what_to_do() {
         NOW,
     ]);
     assert_eq!(code, Some(1));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Who        alice
+    Role       log-reader
+    For        1d6h, from the moment it is merged
+    Why        To see what the policy says
+    With       service = chekcout
+    Gives      role logs_chekcout_reader for alice on logs-db
+
+    Rules
+      ✓ there is a role log-reader
+      ✓ the account exists
+      ? alice may have it: it is for team:engineering, team:sre
+          otherwise DP0401: `alice` may not have role `log-reader`
+          → It is for `team:engineering`, `team:sre`.
+      ✗ 1d6h is no longer than 8h
+          DP0404: `1d6h` is longer than role `log-reader` may last: 8h
+          → Ask for 8h or less.
+      ✗ a ticket is named
+          DP0405: role `log-reader` requires a ticket
+          → Add `ticket: …`.
+      ✗ its parameters are those of the role
+          DP0411: parameter `service` must be one of `checkout`, `payments`, `accounts`
+          → The service whose logs are read
+      ✓ what it gives can be worked out
+      ✓ enough people could approve each stage
+
+    Approval by rule log-owner
+      1. ● security: open. Approve with a code review: team:security; widens at 2026-11-30 11:00 UTC
+           not known: who is in team:security
+           1h after it opens, at 2026-11-30 11:00 UTC, also team:platform-leads
+
+    If it is merged now
+      access begins at 2026-11-30 10:00 UTC
+      a pull request to take it back opens at 2026-12-01 15:50 UTC
+      access ends at 2026-12-01 16:00 UTC
+
+    Not known offline
+      ? who is in team:engineering, team:platform-leads, team:security, team:sre
+      ? whether these have an account and are members of the organisation, which is assumed: alice
+
+    Refused: 3 rules are broken.
+    "#);
 }
 
 #[test]
@@ -107,8 +223,7 @@ fn json_is_the_same_tree() {
 
 #[test]
 fn a_request_file_is_explained_wherever_it_lies() {
-    let (_dir, path) =
-        file("My Request.yaml", "role: docs-preview\nduration: 1d\nreason: |\n  Proof\u{7f}\n  reading\n");
+    let (_dir, path) = file("My Request.yaml", "role: docs-preview\nduration: 1d\nreason: \"Proof\\u202ereading\"\n");
     let (code, text, _) = explain(&[&path, "--author", "bob"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("DP0111") && text.contains("My Request.yaml:3:9"), "{text}");

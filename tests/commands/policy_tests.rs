@@ -38,7 +38,34 @@ fn run(dir: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 fn the_starter_policy_passes_its_tests_and_they_show_all_of_it() {
     let (code, text, _) = run(Path::new(STARTER), &["--coverage"]);
     assert_eq!(code, Some(0), "{text}");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    policies/roles/everyday.yaml
+      ok    documentation is for the asking
+      ok    but not for people from elsewhere
+
+    policies/roles/incident-response.yaml
+      ok    an engineer may read orders for two hours, if a database owner agrees
+      ok    one approval is enough for two hours
+      ok    four hours need security too
+      ok    when no owner answers, the platform leads can
+      ok    nobody approves their own request, nor a commit of their own
+      ok    orders are read for an incident, not for curiosity
+      ok    a responder needs one colleague
+      ok    breaking the glass waits for nobody
+      ok    the glass is not for every day
+
+    policies/roles/security-patching.yaml
+      ok    a patch window needs a lead and security
+      ok    security comes after the lead
+      ok    a window belongs to a change, not to a ticket of another kind
+
+    policies/roles/sensitive-logs.yaml
+      ok    logs of one service, approved by security
+      ok    logs of a service that has none
+
+    16 tests passed.
+    Covered: 6 of 6 roles, 6 of 6 stages, 6 of 6 values of conditions.
+    "#);
 }
 
 #[test]
@@ -46,11 +73,33 @@ fn a_failure_shows_what_was_expected_and_what_was_found() {
     let dir = policy(&format!("tests:\n{}{}", test("as it is", true), test("as it is not", false)));
     let (code, text, _) = run(dir.path(), &["--coverage"]);
     assert_eq!(code, Some(1));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    policies/p.yaml
+      ok    as it is
+      FAIL  as it is not
+            valid (policies/p.yaml:19:22)
+              - expected false
+              + found    true
+
+    1 test passed, 1 failed.
+    Covered: 1 of 1 roles, 1 of 1 stages, 1 of 2 values of conditions.
+      - the condition of stage `owner` of `owner` is never false: request.duration > duration('1h')
+    "#);
     let forgotten = test("a team is forgotten", true).replace("{ devs: [ann] }", "{ dev: [ann] }");
     let (code, text, _) = run(policy(&format!("tests:\n{forgotten}")).path(), &[]);
     assert_eq!(code, Some(1));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    policies/p.yaml
+      FAIL  a team is forgotten
+            valid (policies/p.yaml:15:22)
+              - expected true
+              + found    false
+            DP0401: `ann` may not have role `viewer`
+            → Role `viewer` does not depend on team `dev`, which the test gives. Did you mean `devs`?
+            → The test puts nobody into `devs`.
+
+    0 tests passed, 1 failed.
+    "#);
 }
 
 #[test]
