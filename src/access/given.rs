@@ -39,18 +39,14 @@ pub fn needs(request: &Request, facts: &PullFacts, policy: &Policy) -> Needs {
     judgement::needs(&proposal, facts, policy)
 }
 
-/// Every account there is: everybody who is named anywhere, with a number.
+/// Every account there is: everybody who is named anywhere that matters, with a number.
 pub struct Accounts(BTreeMap<Login, Account>);
 
 impl Accounts {
-    /// Everybody named by the request, the facts or the policy, except those who are said not to exist.
+    /// Everybody named by the request, the facts or the role and its rule, except those who are said not to exist.
     pub fn new(request: &Request, author: &Login, given: &Given, policy: &Policy) -> Self {
-        let mut in_policy = Needs::default();
-        for role in policy.roles.values() {
-            let of_role = Needs::of_role(role, policy);
-            in_policy.logins.extend(of_role.logins);
-        }
-        policy.groups.values().for_each(|members| in_policy.add(members, policy));
+        let role = policy.roles.get(&request.role);
+        let in_policy = role.map(|role| Needs::of_role(role, policy)).unwrap_or_default();
         let lists = [&given.approved_by, &given.changes_requested_by, &given.commits_by];
         let named: BTreeSet<&Login> = lists
             .into_iter()
@@ -60,7 +56,6 @@ impl Accounts {
             .map(Who::login)
             .chain([author])
             .chain(&request.subject)
-            .chain(policy.people.keys())
             .chain(&in_policy.logins)
             .collect();
         let exists = |login: &&Login| !given.unknown_accounts.iter().any(|unknown| unknown.login() == *login);

@@ -1,7 +1,6 @@
 //! Gathering facts: what a decision needs is read from GitHub at the time of the decision.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Engine, EngineError};
 use crate::access::change::{self, Subject};
@@ -9,10 +8,9 @@ use crate::access::decide::{Case, PullFacts};
 use crate::access::facts::{Directory, FileMode, PullRequest, PullState, TreeFile};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
-use crate::access::rehearsal::{self, Tally};
 use crate::github::Repository;
 use crate::policy::name::RepositoryName;
-use crate::policy::{self, Finding, Loaded, Policy};
+use crate::policy::{self, Policy};
 
 /// A judged pull request with the facts it was judged on.
 pub(super) struct Judged {
@@ -75,7 +73,7 @@ impl Engine {
             Subject::Policy => {
                 let proposed = self.policy_of(github, &head_files).await?;
                 proposal.policy_findings = proposed.findings.clone();
-                if let Some((tally, failures)) = rehearse(proposed).await? {
+                if let Some((tally, failures)) = self.rehearse(&proposed).await? {
                     proposal.tests = Some(tally);
                     proposal.policy_findings.extend(failures);
                 }
@@ -123,12 +121,4 @@ impl Engine {
         }
         Ok(directory)
     }
-}
-
-/// Runs the tests of a proposed policy, if it can be read, where nothing else waits for them.
-async fn rehearse(proposed: Arc<Loaded>) -> Result<Option<(Tally, Vec<Finding>)>, EngineError> {
-    let check = move || proposed.policy.as_ref().map(rehearsal::check);
-    tokio::task::spawn_blocking(check)
-        .await
-        .map_err(|error| EngineError::NotYet(format!("the tests of the policy cannot be run: {error}")))
 }
