@@ -71,6 +71,8 @@ pub enum Verdict {
 pub struct Decision {
     /// What is asked for.
     pub request: Request,
+    /// Who asks: the author of the pull request; `None` if the account is gone.
+    pub requester: Option<Account>,
     /// Who would get access; `None` if there is no such account.
     pub subject: Option<Account>,
     /// What breaks a rule; with an error among them the request is refused.
@@ -129,6 +131,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     let window = Window::new(judged_at, request.start, request.duration);
     let mut decision = Decision {
         request: request.clone(),
+        requester: case.facts.pull.author.clone(),
         subject: None,
         findings: judge::judge(request, case.policy),
         conditions: Vec::new(),

@@ -332,3 +332,88 @@ pub(super) fn refusal_body(path: &str, commit: &str, reason: &str) -> String {
         plain(reason)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::change::GrantChanges;
+    use crate::access::given;
+    use crate::policy::testcase::read_given;
+
+    /// The comment on a request of alice under the starter policy.
+    fn comment(request: &str, given: &str) -> String {
+        let files =
+            crate::sandbox::starter_files().into_iter().filter(|(path, _)| path.starts_with("policies/")).collect();
+        let policy = crate::policy::load(&files, None).policy.unwrap();
+        let request = crate::policy::request::read("grants/x.yaml", request.as_bytes(), Some(&policy)).unwrap();
+        let given = read_given("given.yaml", given.as_bytes()).unwrap();
+        let now = "2026-11-30T10:00:00Z".parse().unwrap();
+        let decision = given::judge(&request, &"alice".parse().unwrap(), &given, &policy, now);
+        let judgement = Judgement {
+            subject: Subject::Grants(GrantChanges::default()),
+            findings: Vec::new(),
+            requests: vec![decision],
+            removals: Vec::new(),
+            policy_approval: None,
+            tests: None,
+        };
+        publication(&judgement, &policy, Next::Merge).body
+    }
+
+    #[test]
+    fn the_comment_says_who_gets_what_and_who_can_approve_it() {
+        let request = "role: orders-db-reader\nduration: 3h\nreason: '@all <b>'\nticket: INC-1\n";
+        let given = "teams: { engineering: [alice], data-platform: [dave], security: [erin, frank] }\napproved_by: [alice, bob, dave]\n\
+                     changes_requested_by: [erin]\n";
+        insta::assert_snapshot!(comment(request, given), @r"
+        ### orders-db-reader for alice: changes requested by an approver
+
+        | | |
+        |---|---|
+        | **Who** | `alice` |
+        | **Role** | `orders-db-reader` |
+        | **For** | 3h, from the moment it is merged |
+        | **Why** | @‌all &lt;b&gt; |
+        | **Ticket** | INC\-1 |
+        | **Gives** | `role orders_readonly for alice on orders-db` |
+
+        **Approval** by rule `database-owner`
+
+        1. ✅ `owner` (`dave` approved)
+        2. 🟡 `security`: open. Approve with a code review: `team:security`: `erin`, `frank`
+
+        `erin` requested changes, which blocks the request until they approve or their review is dismissed.
+
+        The approval of `alice` does not count: `alice` opened the pull request.
+
+        The approval of `bob` does not count: `bob` is not an approver of this role.
+        ");
+    }
+
+    #[test]
+    fn the_comment_says_what_is_wrong() {
+        let request =
+            "role: log-reader\nduration: 30h\nreason: x\nparams: { service: checkout }\nstart: 2026-12-01T22:00:00Z\n";
+        insta::assert_snapshot!(comment(request, "teams: { engineering: [alice], security: [erin] }\n"), @r"
+        ### log-reader for alice: refused, 2 problems
+
+        | | |
+        |---|---|
+        | **Who** | `alice` |
+        | **Role** | `log-reader` |
+        | **For** | 1d6h, from 2026-12-01 22:00 UTC to 2026-12-03 04:00 UTC |
+        | **Why** | x |
+        | **With** | `service` = `checkout` |
+        | **Gives** | `role logs_checkout_reader for alice on logs-db` |
+
+        **Approval** by rule `log-owner`
+
+        1. 🟡 `security`: open. Approve with a code review: `team:security`: `erin`; widens at 2026-11-30 11:00 UTC
+
+        **Problems**
+
+        - ❌ `DP0405` in `grants/x.yaml`: role \`log\-reader\` requires a ticket<br>→ Add \`ticket:‌ …\`.
+        - ❌ `DP0404` in `grants/x.yaml:2:11`: \`1d6h\` is longer than role \`log\-reader\` may last:‌ 8h<br>→ Ask for 8h or less.
+        ");
+    }
+}

@@ -9,17 +9,13 @@ use super::entitlement::{AccessTemplate, EntitlementTemplate};
 use super::model::*;
 use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
 use super::principal::Principal;
-use super::request::is_deceptive;
 use super::suggest::suggest;
-use super::testcase::PolicyTest;
+use super::testcase::{self, PolicyTest};
 use super::yaml::{self, At};
 use super::{Code, Duration, Finding, Place, Severity};
 
 /// The largest policy file that is read, in bytes.
 pub const POLICY_LIMIT: usize = 256 * 1024;
-
-/// Characters the name of a test may have.
-const LONGEST_TEST_NAME: usize = 200;
 
 /// A policy, or what is wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -186,42 +182,9 @@ impl Resolver<'_> {
             tests.extend(document.tests.into_iter().map(|test| PolicyTest { file: path.clone(), ..test }));
         }
         self.check_approvals(&policy);
-        self.check_tests(&tests, &policy);
+        self.findings.extend(testcase::check(&tests, &policy.roles));
         policy.tests = tests;
         policy
-    }
-
-    /// Tests have names of their own and ask for roles there are.
-    fn check_tests(&mut self, tests: &[PolicyTest], policy: &Policy) {
-        let mut names: BTreeMap<&str, &PolicyTest> = BTreeMap::new();
-        for test in tests {
-            let (name, place) = (test.name.trim(), test.name.place);
-            let length = name.chars().count();
-            if length == 0 || length > LONGEST_TEST_NAME {
-                let message = format!("a test's name must have 1 to {LONGEST_TEST_NAME} characters; it has {length}");
-                self.error(&test.file, place, Code::BadText, message, "Say in a few words what the test shows.");
-            }
-            if name.chars().any(|c| c.is_control() || is_deceptive(c)) {
-                let message = "a test's name is one line without invisible or control characters".to_owned();
-                self.error(&test.file, place, Code::HiddenText, message, Code::HiddenText.explanation());
-            }
-            if let Some(first) = names.get(name) {
-                let (shown, file, line) = (shortened(name), &first.file, first.name.place.line);
-                let message = format!("a test with the name {shown:?} is there already, in {file}:{line}");
-                self.error(&test.file, place, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
-            }
-            names.entry(name).or_insert(test);
-            let role = &test.request.role;
-            if !policy.roles.contains_key(&role.value) {
-                let near = suggest(role.as_str(), policy.roles.keys().map(RoleName::as_str));
-                let help = near.map(|near| format!("Did you mean `{near}`?"));
-                let help = help.unwrap_or_else(|| Code::UnknownRole.explanation().to_owned());
-                let message =
-                    format!("the test {:?} asks for role `{}`, which does not exist", shortened(name), role.value);
-                let place = Place { length: u32::try_from(role.as_str().len()).unwrap_or(0), ..role.place };
-                self.error(&test.file, place, Code::UnknownRole, message, &help);
-            }
-        }
     }
 
     fn settings(&mut self, path: &str, document: &SettingsDoc) -> Settings {
@@ -616,10 +579,6 @@ impl Resolver<'_> {
             }
         }
     }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(60).collect()
 }
 
 fn declare<'k, K: Ord + Clone + std::fmt::Display + 'k>(

@@ -8,13 +8,17 @@ use std::ops::Deref;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::model::ParamValue;
+use super::model::{ParamValue, Role};
 use super::name::{Login, NameError, ParamName, RoleName, Slug, StageName, TeamSlug};
+use super::request::is_deceptive;
 use super::yaml::{self, At};
-use super::{Code, Duration, Finding, Place, Request};
+use super::{Code, Duration, Finding, Place, Request, Severity, suggest};
 
 /// The largest file of facts that is read, in bytes.
 const GIVEN_LIMIT: usize = 256 * 1024;
+
+/// Characters the name of a test may have.
+const LONGEST_NAME: usize = 200;
 
 /// The keys of `given`.
 const GIVEN: &[&str] =
@@ -195,6 +199,45 @@ impl TestRequest {
     pub fn author(&self) -> &Login {
         self.author.as_ref().unwrap_or(&self.subject).login()
     }
+}
+
+/// What is wrong with tests of a policy that has these roles: they have names of their own and ask for roles there are.
+pub(crate) fn check(tests: &[PolicyTest], roles: &BTreeMap<RoleName, Role>) -> Vec<Finding> {
+    let mut names: BTreeMap<&str, &PolicyTest> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for test in tests {
+        let mut refuse = |place: Place, code: Code, message: String, help: &str| {
+            let (file, help) = (test.file.clone(), help.to_owned());
+            findings.push(Finding { file, place, severity: Severity::Error, code, message, help });
+        };
+        let (name, place) = (test.name.trim(), test.name.place);
+        let shown: String = name.chars().take(60).collect();
+        let length = name.chars().count();
+        if length == 0 || length > LONGEST_NAME {
+            let message = format!("a test's name must have 1 to {LONGEST_NAME} characters; it has {length}");
+            refuse(place, Code::BadText, message, "Say in a few words what the test shows.");
+        }
+        if name.chars().any(|c| c.is_control() || is_deceptive(c)) {
+            let message = "a test's name is one line without invisible or control characters".to_owned();
+            refuse(place, Code::HiddenText, message, Code::HiddenText.explanation());
+        }
+        if let Some(first) = names.get(name) {
+            let message =
+                format!("a test with the name {shown:?} is there already, in {}:{}", first.file, first.name.place.line);
+            refuse(place, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
+        }
+        names.entry(name).or_insert(test);
+        let role = &test.request.role;
+        if !roles.contains_key(&role.value) {
+            let near = suggest(role.as_str(), roles.keys().map(RoleName::as_str));
+            let help =
+                near.map_or(Code::UnknownRole.explanation().to_owned(), |near| format!("Did you mean `{near}`?"));
+            let message = format!("the test {shown:?} asks for role `{}`, which does not exist", role.value);
+            let place = Place { length: u32::try_from(role.as_str().len()).unwrap_or(0), ..role.place };
+            refuse(place, Code::UnknownRole, message, &help);
+        }
+    }
+    findings
 }
 
 /// Reads facts from a file of their own, written as under `given:` of a test.
