@@ -54,6 +54,8 @@ pub struct StageStatus {
     pub escalation: Option<Escalation>,
     /// The people who could approve once it has widened, besides the candidates.
     pub later: BTreeSet<Account>,
+    /// It needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
+    pub out_of_reach: bool,
 }
 
 /// Where a stage stands.
@@ -69,16 +71,6 @@ pub enum StageState {
     Waiting,
     /// Its condition could not be evaluated, which is a no.
     Failed(String),
-}
-
-impl StageStatus {
-    /// Whether it needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
-    pub fn is_out_of_reach(&self) -> bool {
-        matches!(self.state, StageState::Open | StageState::Waiting)
-            && !self.approvers.contains(&Principal::Everyone)
-            && self.candidates.len() + self.approvals.len() < self.required as usize
-            && self.escalates_at.is_none()
-    }
 }
 
 /// A yes that does not count.
@@ -226,8 +218,21 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
         let candidates = people(&stage.approvers).collect::<BTreeSet<_>>();
         stage.later = later.difference(&candidates).cloned().collect();
         stage.candidates = candidates;
+        stage.out_of_reach = matches!(stage.state, StageState::Open | StageState::Waiting)
+            && !is_open_to_everyone(&stage.approvers, ballot.policy)
+            && stage.candidates.len() + stage.approvals.len() < stage.required as usize
+            && stage.escalates_at.is_none();
     }
     ApprovalStatus { rule: name.clone(), stages: judged, objections, discounted }
+}
+
+/// Whether these include `everyone`, be it in a group: then nobody can list who could approve.
+fn is_open_to_everyone(principals: &BTreeSet<Principal>, policy: &Policy) -> bool {
+    principals.iter().any(|principal| match principal {
+        Principal::Everyone => true,
+        Principal::Group(name) => policy.groups.get(name).is_some_and(|members| members.contains(&Principal::Everyone)),
+        _ => false,
+    })
 }
 
 /// The latest review of each person that says yes or no, or withdraws it. Remarks and unfinished reviews change nothing.
@@ -296,6 +301,7 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
             when: stage.when.as_ref().map(|when| when.source().to_owned()),
             escalation: stage.escalate.clone(),
             later: BTreeSet::new(),
+            out_of_reach: false,
         };
         match counts {
             Err(message) => {

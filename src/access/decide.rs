@@ -421,7 +421,7 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
                 "A policy owner has to mend the stage's `when`.",
             ));
         }
-        if stage.is_out_of_reach() {
+        if stage.out_of_reach {
             let could = stage.candidates.len() + stage.approvals.len();
             let names: Vec<String> = stage.approvers.iter().map(|principal| format!("`{principal}`")).collect();
             findings.push(finding(

@@ -372,7 +372,7 @@ impl StageNode {
             people: people(&stage.candidates),
             unlisted: BTreeSet::new(),
             later,
-            out_of_reach: stage.is_out_of_reach(),
+            out_of_reach: stage.out_of_reach,
         }
     }
 }

@@ -208,6 +208,7 @@ mod tests {
 
     const POLICY: &str = r#"
 people: { ann: { email: ann@example.com } }
+groups: { all: [everyone] }
 targets: { hub: github }
 roles:
   viewer:
@@ -223,7 +224,13 @@ roles:
     approval: owner
     entitlements:
       - github: { target: hub, team: viewers }
+  shared:
+    requesters: [everyone]
+    approval: anybody
+    entitlements:
+      - github: { target: hub, team: viewers }
 approvals:
+  anybody: { stages: [{ name: peer, approvers: [group:all] }] }
   owner:
     stages:
       - { name: owner, approvers: [user:ben, team:owners], escalate: { after: 30m, to: [team:leads] } }
@@ -279,6 +286,13 @@ approvals:
     request: { subject: zoe, role: open, duration: 1h }
     given: { teams: { leads: [kim] }, elapsed: 30m }
     expect: { valid: true, approvers: [ben, kim] }
+  - name: everybody else, in a group
+    request: { subject: zoe, role: shared, duration: 1h }
+    given: { approved_by: [kim] }
+    expect: { valid: true, approved: true }
+  - name: everybody else, whoever that is
+    request: { subject: zoe, role: shared, duration: 1h }
+    expect: { valid: true, stages: [peer], approved: false }
   - name: a bot may ask if the role says so
     request: { subject: app:renovate, role: viewer, duration: 1h }
     expect: { valid: true }
