@@ -12,7 +12,7 @@ use super::facts::{Account, Directory, Review, ReviewState};
 use super::principals;
 use crate::mutants::{self, Mutant};
 use crate::policy::condition::Scope;
-use crate::policy::model::Stage;
+use crate::policy::model::{Escalation, Stage};
 use crate::policy::name::{ApprovalName, CommitId, Login, StageName, UserId};
 use crate::policy::{Policy, Principal};
 
@@ -48,6 +48,14 @@ pub struct StageStatus {
     pub escalated_at: Option<DateTime<Utc>>,
     /// When it will widen if nobody approves.
     pub escalates_at: Option<DateTime<Utc>>,
+    /// The condition under which it counts; always, without one.
+    pub when: Option<String>,
+    /// What it widens by, as the policy writes it, if it ever does.
+    pub escalation: Option<Escalation>,
+    /// The people who could approve once it has widened, besides the candidates.
+    pub later: BTreeSet<Account>,
+    /// It needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
+    pub out_of_reach: bool,
 }
 
 /// Where a stage stands.
@@ -203,12 +211,28 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
         .collect();
     for stage in &mut judged {
         let used: BTreeSet<&Account> = stage.approvals.iter().map(|(account, _)| account).collect();
-        stage.candidates = principals::people(&stage.approvers, ballot.policy, ballot.directory)
-            .into_iter()
-            .filter(|account| ballot.involved.how(account).is_none() && !used.contains(account))
-            .collect();
+        let free = |account: &Account| ballot.involved.how(account).is_none() && !used.contains(account);
+        let people =
+            |principals| principals::people(principals, ballot.policy, ballot.directory).into_iter().filter(free);
+        let later = stage.escalation.iter().flat_map(|escalation| people(&escalation.to)).collect::<BTreeSet<_>>();
+        let candidates = people(&stage.approvers).collect::<BTreeSet<_>>();
+        stage.later = later.difference(&candidates).cloned().collect();
+        stage.candidates = candidates;
+        stage.out_of_reach = matches!(stage.state, StageState::Open | StageState::Waiting)
+            && !is_open_to_everyone(&stage.approvers, ballot.policy)
+            && stage.candidates.len() + stage.approvals.len() < stage.required as usize
+            && stage.escalates_at.is_none();
     }
     ApprovalStatus { rule: name.clone(), stages: judged, objections, discounted }
+}
+
+/// Whether these include `everyone`, be it in a group: then nobody can list who could approve.
+fn is_open_to_everyone(principals: &BTreeSet<Principal>, policy: &Policy) -> bool {
+    principals.iter().any(|principal| match principal {
+        Principal::Everyone => true,
+        Principal::Group(name) => policy.groups.get(name).is_some_and(|members| members.contains(&Principal::Everyone)),
+        _ => false,
+    })
 }
 
 /// The latest review of each person that says yes or no, or withdraws it. Remarks and unfinished reviews change nothing.
@@ -274,6 +298,10 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
             candidates: BTreeSet::new(),
             escalated_at: None,
             escalates_at: None,
+            when: stage.when.as_ref().map(|when| when.source().to_owned()),
+            escalation: stage.escalate.clone(),
+            later: BTreeSet::new(),
+            out_of_reach: false,
         };
         match counts {
             Err(message) => {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, StageState};
 use super::entitlements::{self, Recipient};
@@ -52,7 +53,8 @@ impl Case<'_> {
 }
 
 /// Where a decision stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It breaks a rule: see the findings.
     Refused,
@@ -69,10 +71,14 @@ pub enum Verdict {
 pub struct Decision {
     /// What is asked for.
     pub request: Request,
+    /// Who asks: the author of the pull request; `None` if the account is gone.
+    pub requester: Option<Account>,
     /// Who would get access; `None` if there is no such account.
     pub subject: Option<Account>,
     /// What breaks a rule; with an error among them the request is refused.
     pub findings: Vec<Finding>,
+    /// What the role's conditions say, in the policy's order; empty if the role or the subject is unknown.
+    pub conditions: Vec<Evaluated>,
     /// Where its approval stands; `None` if the role is unknown.
     pub approval: Option<ApprovalStatus>,
     /// What exactly would be granted.
@@ -81,6 +87,15 @@ pub struct Decision {
     pub replaces: Option<Grant>,
     /// When access would be due if it were merged at the time of the judgement (or was merged then).
     pub window: Window,
+}
+
+/// A condition of a role, with what it gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluated {
+    /// The expression.
+    pub source: String,
+    /// True or false, or why it cannot be evaluated, which counts as false.
+    pub value: Result<bool, String>,
 }
 
 impl Decision {
@@ -116,8 +131,10 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     let window = Window::new(judged_at, request.start, request.duration);
     let mut decision = Decision {
         request: request.clone(),
+        requester: case.facts.pull.author.clone(),
         subject: None,
         findings: judge::judge(request, case.policy),
+        conditions: Vec::new(),
         approval: None,
         entitlements: Vec::new(),
         replaces: None,
@@ -152,7 +169,9 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     let Some(role) = case.policy.roles.get(&request.role) else { return decision };
     decision.findings.extend(eligibility(request, role, &author, &subject, case));
     let scope = scope(request, role, &author, &subject, case);
-    decision.findings.extend(conditions(request, role, &scope));
+    let (evaluated, unmet) = conditions(request, role, &scope);
+    decision.conditions = evaluated;
+    decision.findings.extend(unmet);
     let nobody = Person::default();
     let recipient = Recipient {
         subject: &subject,
@@ -216,12 +235,16 @@ pub(super) fn eligibility(
     ))
 }
 
-pub(super) fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// What the role's conditions say about the request, and what is wrong with it for that.
+pub(super) fn conditions(request: &Request, role: &Role, scope: &Scope) -> (Vec<Evaluated>, Vec<Finding>) {
+    let (mut evaluated, mut findings) = (Vec::new(), Vec::new());
     for condition in &role.conditions {
         let source = condition.expression.source();
         let field = field_in(request, source);
-        match condition.expression.is_true(scope) {
+        let value = condition.expression.is_true(scope);
+        evaluated
+            .push(Evaluated { source: source.to_owned(), value: value.clone().map_err(|error| error.to_string()) });
+        match value {
             Ok(true) => {}
             Ok(false) => {
                 let message =
@@ -238,7 +261,7 @@ pub(super) fn conditions(request: &Request, role: &Role, scope: &Scope) -> Vec<F
             )),
         }
     }
-    findings
+    (evaluated, findings)
 }
 
 /// How far ahead access can be planned: approval ages.
@@ -398,13 +421,8 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
                 "A policy owner has to mend the stage's `when`.",
             ));
         }
-        let open_ended = stage.approvers.contains(&crate::policy::Principal::Everyone);
-        let could = stage.candidates.len() + stage.approvals.len();
-        if matches!(stage.state, StageState::Open | StageState::Waiting)
-            && !open_ended
-            && could < stage.required as usize
-            && stage.escalates_at.is_none()
-        {
+        if stage.out_of_reach {
+            let could = stage.candidates.len() + stage.approvals.len();
             let names: Vec<String> = stage.approvers.iter().map(|principal| format!("`{principal}`")).collect();
             findings.push(finding(
                 request,

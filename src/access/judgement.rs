@@ -10,6 +10,7 @@ use super::change::Subject;
 use super::decide::{self, Case, Decision, PullFacts, Removal, Verdict, has_error, verdict_of};
 use super::grant::Grant;
 use super::principals::Needs;
+use super::rehearsal::Tally;
 use crate::policy::name::Slug;
 use crate::policy::{Finding, Policy, Request};
 
@@ -28,6 +29,8 @@ pub struct Proposal {
     pub replaced: BTreeMap<Slug, Grant>,
     /// The findings about the policy it proposes, if it changes the policy.
     pub policy_findings: Vec<Finding>,
+    /// How the tests of the policy it proposes went, if it changes the policy and that can be read.
+    pub tests: Option<Tally>,
 }
 
 /// What was judged, and how.
@@ -43,6 +46,8 @@ pub struct Judgement {
     pub removals: Vec<Removal>,
     /// Where the approval of a policy change stands.
     pub policy_approval: Option<ApprovalStatus>,
+    /// How the tests of the proposed policy went.
+    pub tests: Option<Tally>,
 }
 
 impl Judgement {
@@ -132,5 +137,5 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
             Err(finding) => findings.push(finding),
         }
     }
-    Judgement { subject: proposal.subject, findings, requests, removals, policy_approval }
+    Judgement { subject: proposal.subject, findings, requests, removals, policy_approval, tests: proposal.tests }
 }

@@ -2,11 +2,16 @@
 
 pub mod approval;
 pub mod change;
+pub mod coverage;
 pub mod decide;
 pub mod entitlements;
+pub mod explain;
 pub mod facts;
+pub mod given;
 pub mod grant;
 pub mod judgement;
 pub mod plan;
 pub mod principals;
+pub mod rehearsal;
 pub mod start;
+pub mod text;

@@ -86,7 +86,8 @@ impl Needs {
         }
         needs.add_rule(&role.approval, policy);
         // Conditions may ask for any team or group the subject is in, so the groups of the policy belong to the facts.
-        if !role.conditions.is_empty() {
+        let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
+        if !role.conditions.is_empty() || stages.iter().any(|stage| stage.when.is_some()) {
             for members in policy.groups.values() {
                 needs.add(members, policy);
             }

@@ -17,7 +17,7 @@ pub fn obstacles(request: &Request, grant: &Grant, case: Case<'_>) -> Vec<Findin
     let (author, subject) = (&grant.requester, &grant.subject);
     findings.extend(eligibility(request, role, author, subject, case));
     let scope = scope(request, role, author, subject, case);
-    findings.extend(conditions(request, role, &scope));
+    findings.extend(conditions(request, role, &scope).1);
     let nobody = Person::default();
     let recipient = Recipient {
         subject,

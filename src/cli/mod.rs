@@ -4,11 +4,14 @@
 //! not be reached.
 
 mod demo;
+mod explain;
 mod init;
+mod junit;
 mod rebuild;
 mod sandbox;
 mod schema;
 mod serve;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -29,6 +32,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
     Init(init::InitArgs),
+    /// Explains a finding's code, or what the policy says to a request and why, offline.
+    Explain(explain::ExplainArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
@@ -37,6 +42,8 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Runs the server: takes webhooks, grants and revokes.
     Serve(serve::ServeArgs),
+    /// Runs the tests of a policy.
+    Test(test::TestArgs),
     /// Checks the working tree of a policy repository, offline.
     Validate(validate::ValidateArgs),
 }
@@ -59,9 +66,17 @@ fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
     Failure { code: 3, error: error.into() }
 }
 
+/// Whether what is printed may have colours.
+fn colour() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Runs the command line.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
+        Command::Explain(args) => explain::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Init(args) => init::run(&args),

@@ -1,7 +1,6 @@
 //! `daypass validate`: what can be said about a policy repository's working tree without asking anybody.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +10,7 @@ use clap::Args;
 use super::{Failure, usage};
 use crate::access::change::{GRANT_LIMIT, slug_of};
 use crate::policy::render::{Format, render};
-use crate::policy::{self, Code, Finding, Place, Severity, judge};
+use crate::policy::{self, Code, Finding, Loaded, Place, Severity, judge};
 
 /// Arguments of `daypass validate`.
 #[derive(Debug, Args)]
@@ -52,8 +51,7 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     findings.dedup();
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    anstream::print!("{}", render(&findings, &sources, args.format, colour));
+    anstream::print!("{}", render(&findings, &sources, args.format, super::colour()));
     if args.format == Format::Human {
         let roles = loaded.policy.as_ref().map_or(0, |policy| policy.roles.len());
         println!("{roles} roles, {grants} grants: {errors} errors, {warnings} warnings.");
@@ -76,11 +74,29 @@ pub(super) fn working_tree(root: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>
 }
 
 fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    read_parts(root, &["policies", "grants"], findings)
+}
+
+/// The policy of a working tree, with its files for excerpts.
+pub(super) fn policy_of(root: &Path) -> anyhow::Result<(Loaded, BTreeMap<String, Vec<u8>>)> {
+    let mut findings = Vec::new();
+    let files: BTreeMap<String, Vec<u8>> = read_parts(root, &["policies"], &mut findings)?.into_iter().collect();
+    let mut loaded = policy::load(&files, None);
+    if !findings.is_empty() {
+        // What could not even be read may belong to the policy.
+        loaded.policy = None;
+        loaded.findings.extend(findings);
+        loaded.findings.sort();
+    }
+    Ok((loaded, files))
+}
+
+fn read_parts(root: &Path, parts: &[&str], findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     if !root.join("policies").is_dir() {
         bail!("{} is no policy repository: it has no folder `policies`", root.display());
     }
     let mut files = Vec::new();
-    for part in ["policies", "grants"] {
+    for part in parts {
         if root.join(part).is_dir() {
             walk(root, part, &mut files, findings)?;
         }

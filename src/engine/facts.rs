@@ -45,6 +45,7 @@ impl Engine {
             removed: BTreeMap::new(),
             replaced: BTreeMap::new(),
             policy_findings: Vec::new(),
+            tests: None,
         };
         match proposal.subject.clone() {
             Subject::Grants(changes) => {
@@ -69,7 +70,14 @@ impl Engine {
                     proposal.removed.insert(slug, grant);
                 }
             }
-            Subject::Policy => proposal.policy_findings = self.policy_of(github, &head_files).await?.findings.clone(),
+            Subject::Policy => {
+                let proposed = self.policy_of(github, &head_files).await?;
+                proposal.policy_findings = proposed.findings.clone();
+                if let Some((tally, failures)) = self.rehearse(&proposed).await? {
+                    proposal.tests = Some(tally);
+                    proposal.policy_findings.extend(failures);
+                }
+            }
             Subject::Unrelated => {}
         }
         let facts = match proposal.subject {

@@ -1,6 +1,19 @@
 //! Hostile text in Markdown. Whatever comes from a request, a path or a login is shown as text: it can neither format, nor
 //! mention anybody, nor link, nor hide.
 
+use crate::access::text::{Piece, Text};
+
+/// A sentence, each of its parts escaped as it needs to be.
+pub(super) fn sentence(text: &Text) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Words(words) => words.clone(),
+        Piece::Strong(words) => format!("**{words}**"),
+        Piece::Name(name) => code(name),
+        Piece::Foreign(text) => plain(text),
+    };
+    text.pieces().iter().map(piece).collect()
+}
+
 /// `text` as plain text in Markdown: one line, every special character escaped, mentions broken, invisible characters shown.
 pub(super) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);

@@ -83,7 +83,7 @@ impl Engine {
         };
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
-        let words = words::publication(judgement, &policy.settings, Next::Merge);
+        let words = words::publication(judgement, policy, Next::Merge);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, pull, judgement, policy).await?;
@@ -114,7 +114,7 @@ impl Engine {
                     merged.schedule(&Job::Sync(repository.clone()), now).await?;
                     merged.commit().await?;
                     self.wake();
-                    let words = words::publication(judgement, &policy.settings, Next::Merged);
+                    let words = words::publication(judgement, policy, Next::Merged);
                     published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
                     tx = self.inner.store.begin().await?;
                     tx.set_published(repository.as_str(), pull.number, &published).await?;

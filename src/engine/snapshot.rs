@@ -1,4 +1,4 @@
-//! The policy repository at one commit: its files and the policy they make, each read once.
+//! The policy repository at one commit: its files and the policy they make, each read once, and tested once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use tokio::sync::Mutex;
 use super::{Engine, EngineError};
 use crate::access::change::GRANT_LIMIT;
 use crate::access::facts::{FileMode, TreeFile};
+use crate::access::rehearsal::{self, Tally};
 use crate::github::Repository;
 use crate::policy::name::{BlobId, CommitId};
-use crate::policy::{self, Loaded};
+use crate::policy::{self, Finding, Loaded};
 
 /// The largest policy file that is read, in bytes.
 const POLICY_LIMIT: u64 = 256 * 1024;
@@ -25,9 +26,13 @@ const BLOB_BYTES_KEPT: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     policies: Mutex<VecDeque<(PolicyKey, Arc<Loaded>)>>,
+    rehearsals: Mutex<VecDeque<(Arc<Loaded>, Rehearsal)>>,
     listings: Mutex<VecDeque<(CommitId, BTreeMap<String, TreeFile>)>>,
     blobs: Mutex<Blobs>,
 }
+
+/// How the tests of a policy went, and what is wrong with those that failed.
+pub(super) type Rehearsal = (Tally, Vec<Finding>);
 
 type PolicyKey = Vec<(String, BlobId)>;
 
@@ -102,6 +107,26 @@ impl Engine {
             kept.pop_front();
         }
         Ok(policy)
+    }
+
+    /// Runs the tests of a policy, once, and where nothing else waits for them; `None` if it cannot be read.
+    pub(super) async fn rehearse(&self, loaded: &Arc<Loaded>) -> Result<Option<Rehearsal>, EngineError> {
+        let known = self.inner.snapshots.rehearsals.lock().await;
+        if let Some((_, rehearsal)) = known.iter().find(|(known, _)| Arc::ptr_eq(known, loaded)) {
+            return Ok(Some(rehearsal.clone()));
+        }
+        drop(known);
+        let policy = loaded.clone();
+        let check = tokio::task::spawn_blocking(move || policy.policy.as_ref().map(rehearsal::check)).await;
+        let check = check.map_err(|error| EngineError::NotYet(format!("the policy cannot be tested: {error}")))?;
+        if let Some(rehearsal) = &check {
+            let mut kept = self.inner.snapshots.rehearsals.lock().await;
+            kept.push_back((loaded.clone(), rehearsal.clone()));
+            if kept.len() > POLICIES_KEPT {
+                kept.pop_front();
+            }
+        }
+        Ok(check)
     }
 
     /// The content of a grant file.

@@ -4,14 +4,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::markdown::{block, code, plain};
-use crate::access::approval::{ApprovalStatus, Discount, StageState, StageStatus};
+use super::markdown::{block, code, plain, sentence};
+use crate::access::approval::ApprovalStatus;
 use crate::access::change::Subject;
-use crate::access::decide::{Decision, Removal, Verdict};
+use crate::access::decide::{Removal, Verdict};
+use crate::access::explain::{ApprovalTree, Status, Tree};
 use crate::access::grant::{EndReason, Grant};
 use crate::access::judgement::Judgement;
-use crate::policy::model::{MergeMode, Settings};
-use crate::policy::{Code, Finding, Severity};
+use crate::access::text::when;
+use crate::policy::model::MergeMode;
+use crate::policy::{Code, Finding, Policy, Severity};
 use crate::target::Receipt;
 
 /// The first line of the comment that is edited in place; it is found by this.
@@ -26,16 +28,6 @@ pub(super) struct Publication {
     pub body: String,
 }
 
-/// A time as people read it: UTC, to the minute unless seconds matter.
-pub(super) fn when(time: DateTime<Utc>) -> String {
-    use chrono::Timelike;
-    if time.second() == 0 {
-        time.format("%Y-%m-%d %H:%M UTC").to_string()
-    } else {
-        time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-    }
-}
-
 /// What is next for an approved pull request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
@@ -45,23 +37,27 @@ pub(super) enum Next {
     Merged,
 }
 
-/// What to publish about a pull request.
-pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next) -> Publication {
+/// What to publish about a pull request that was judged under `policy`.
+pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
-        body.push_str(&request_section(decision));
+        body.push_str(&request_section(&Tree::of(decision, policy)));
     }
     for removal in &judgement.removals {
         body.push_str(&removal_section(removal));
     }
     if let Some(approval) = &judgement.policy_approval {
         body.push_str("\nThis pull request changes the policy: who may get which access.\n");
-        body.push_str(&approval_section(approval));
+        body.push_str(&approval_section(&ApprovalTree::of(approval)));
+    }
+    if let Some(tally) = &judgement.tests {
+        let mark = if tally.failed > 0 { "❌" } else { "✅" };
+        body.push_str(&format!("\n**Tests** of the proposed policy: {mark} {tally}\n"));
     }
     body.push_str(&findings_section(&judgement.all_findings()));
     if judgement.verdict() == Some(Verdict::Approved) {
-        body.push_str(match (next, settings.merge) {
+        body.push_str(match (next, policy.settings.merge) {
             (Next::Merged, _) => "\n**Merged.** What follows is told below.\n",
             (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n",
             (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n",
@@ -121,44 +117,12 @@ fn title(judgement: &Judgement) -> String {
     format!("{what}: {state}")
 }
 
-fn request_section(decision: &Decision) -> String {
-    let request = &decision.request;
-    let who = decision.subject.as_ref().map_or_else(|| "?".to_owned(), |subject| subject.login.to_string());
-    let mut rows = vec![
-        ("Who", code(&who)),
-        ("Role", code(request.role.as_str())),
-        (
-            "For",
-            match request.start {
-                Some(start) if decision.window.starts_at == start => {
-                    format!("{}, from {} to {}", request.duration, when(start), when(decision.window.ends_at))
-                }
-                _ => format!("{}, from the moment it is merged", request.duration),
-            },
-        ),
-        ("Why", plain(&request.reason)),
-    ];
-    if let Some(ticket) = &request.ticket {
-        rows.push(("Ticket", plain(ticket)));
-    }
-    if request.break_glass {
-        rows.push(("Emergency", "**break-glass**: no approval is awaited".to_owned()));
-    }
-    for (name, value) in &request.params {
-        rows.push(("With", format!("{} = {}", code(name.as_str()), code(&value.to_string()))));
-    }
-    if let Some(grant) = &decision.replaces {
-        let (role, who) = (code(grant.role.as_str()), code(grant.subject.login.as_str()));
-        rows.push(("Ends", format!("{role} of {who}, which would last until {}", when(grant.window.ends_at))));
-    }
-    for entitlement in &decision.entitlements {
-        rows.push(("Gives", code(&entitlement.to_string())));
-    }
+fn request_section(tree: &Tree) -> String {
     let mut text = String::from("\n| | |\n|---|---|\n");
-    for (name, value) in rows {
-        text.push_str(&format!("| **{name}** | {value} |\n"));
+    for row in &tree.summary {
+        text.push_str(&format!("| **{}** | {} |\n", row.label, sentence(&row.text)));
     }
-    if let Some(approval) = &decision.approval {
+    if let Some(approval) = &tree.approval {
         text.push_str(&approval_section(approval));
     }
     text
@@ -189,68 +153,25 @@ fn removal_section(removal: &Removal) -> String {
     }
 }
 
-fn approval_section(approval: &ApprovalStatus) -> String {
+fn approval_section(approval: &ApprovalTree) -> String {
     if approval.stages.is_empty() {
         return "\nNo approval is needed.\n".to_owned();
     }
     let mut text = format!("\n**Approval** by rule {}\n\n", code(approval.rule.as_str()));
     for (index, stage) in approval.stages.iter().enumerate() {
-        text.push_str(&format!("{}. {}\n", index + 1, stage_line(stage)));
+        let mark = match stage.status {
+            Status::Passed => "✅",
+            Status::Skipped => "➖",
+            Status::Failed => "❌",
+            Status::Open => "🟡",
+            Status::Waiting | Status::Unknown => "⚪",
+        };
+        text.push_str(&format!("{}. {mark} {}\n", index + 1, sentence(&stage.text)));
     }
-    for account in &approval.objections {
-        text.push_str(&format!(
-            "\n{} requested changes, which blocks the request until they approve or their review is dismissed.\n",
-            code(account.login.as_str())
-        ));
-    }
-    for review in &approval.discounted {
-        text.push_str(&format!("\n{}\n", discounted_line(review.by.as_ref().map(|by| by.login.as_str()), &review.why)));
+    for remark in &approval.remarks {
+        text.push_str(&format!("\n{}\n", sentence(remark)));
     }
     text
-}
-
-fn stage_line(stage: &StageStatus) -> String {
-    let name = code(stage.name.as_str());
-    let given: Vec<String> = stage.approvals.iter().map(|(by, _)| code(by.login.as_str())).collect();
-    let given = if given.is_empty() { String::new() } else { format!(" ({} approved)", given.join(", ")) };
-    let who = || {
-        let principals: Vec<String> = stage.approvers.iter().map(|principal| code(&principal.to_string())).collect();
-        let people: Vec<String> = stage.candidates.iter().take(10).map(|person| code(person.login.as_str())).collect();
-        let more = stage.candidates.len().saturating_sub(10);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let people = if people.is_empty() { String::new() } else { format!(": {}{more}", people.join(", ")) };
-        let count = if stage.required == 1 { String::new() } else { format!("{} of ", stage.required) };
-        format!("{count}{}{people}", principals.join(", "))
-    };
-    match &stage.state {
-        StageState::Satisfied => format!("✅ {name}{given}"),
-        StageState::Skipped => format!("➖ {name}: not needed for this request"),
-        StageState::Failed(error) => format!("❌ {name}: its condition cannot be evaluated: {}", plain(error)),
-        StageState::Open => {
-            let widened = match (stage.escalated_at, stage.escalates_at) {
-                (Some(at), _) => format!("; widened at {}", when(at)),
-                (None, Some(at)) => format!("; widens at {}", when(at)),
-                (None, None) => String::new(),
-            };
-            format!("🟡 {name}: open{given}. Approve with a code review: {}{widened}", who())
-        }
-        StageState::Waiting => format!("⚪ {name}: after the stage before it{given}. {}", who()),
-    }
-}
-
-fn discounted_line(login: Option<&str>, why: &Discount) -> String {
-    let who = login.map_or_else(|| "somebody whose account is gone".to_owned(), code);
-    match why {
-        Discount::Stale(_) => {
-            format!("The approval of {who} was given before the last push and no longer counts; please review again.")
-        }
-        Discount::Involved(how) => format!("The approval of {who} does not count: {who} {}.", how.as_str()),
-        Discount::NotAnApprover => {
-            format!("The approval of {who} does not count: {who} is not an approver of this role.")
-        }
-        Discount::NotAPerson => format!("The approval of {who} does not count: only people approve."),
-        Discount::AfterMerge => format!("The approval of {who} does not count: it was given after the merge."),
-    }
 }
 
 fn findings_section(findings: &[Finding]) -> String {
@@ -410,4 +331,89 @@ pub(super) fn refusal_body(path: &str, commit: &str, reason: &str) -> String {
         code(path),
         plain(reason)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::change::GrantChanges;
+    use crate::access::given;
+    use crate::policy::testcase::read_given;
+
+    /// The comment on a request of alice under the starter policy.
+    fn comment(request: &str, given: &str) -> String {
+        let files =
+            crate::sandbox::starter_files().into_iter().filter(|(path, _)| path.starts_with("policies/")).collect();
+        let policy = crate::policy::load(&files, None).policy.unwrap();
+        let request = crate::policy::request::read("grants/x.yaml", request.as_bytes(), Some(&policy)).unwrap();
+        let given = read_given("given.yaml", given.as_bytes()).unwrap();
+        let now = "2026-11-30T10:00:00Z".parse().unwrap();
+        let decision = given::judge(&request, &"alice".parse().unwrap(), &given, &policy, now);
+        let judgement = Judgement {
+            subject: Subject::Grants(GrantChanges::default()),
+            findings: Vec::new(),
+            requests: vec![decision],
+            removals: Vec::new(),
+            policy_approval: None,
+            tests: None,
+        };
+        publication(&judgement, &policy, Next::Merge).body
+    }
+
+    #[test]
+    fn the_comment_says_who_gets_what_and_who_can_approve_it() {
+        let request = "role: orders-db-reader\nduration: 3h\nreason: '@all <b>'\nticket: INC-1\n";
+        let given = "teams: { engineering: [alice], data-platform: [dave], security: [erin, frank] }\napproved_by: [alice, bob, dave]\n\
+                     changes_requested_by: [erin]\n";
+        insta::assert_snapshot!(comment(request, given), @r"
+        ### orders-db-reader for alice: changes requested by an approver
+
+        | | |
+        |---|---|
+        | **Who** | `alice` |
+        | **Role** | `orders-db-reader` |
+        | **For** | 3h, from the moment it is merged |
+        | **Why** | @‌all &lt;b&gt; |
+        | **Ticket** | INC\-1 |
+        | **Gives** | `role orders_readonly for alice on orders-db` |
+
+        **Approval** by rule `database-owner`
+
+        1. ✅ `owner` (`dave` approved)
+        2. 🟡 `security`: open. Approve with a code review: `team:security`: `erin`, `frank`
+
+        `erin` requested changes, which blocks the request until they approve or their review is dismissed.
+
+        The approval of `alice` does not count: `alice` opened the pull request.
+
+        The approval of `bob` does not count: `bob` is not an approver of this role.
+        ");
+    }
+
+    #[test]
+    fn the_comment_says_what_is_wrong() {
+        let request =
+            "role: log-reader\nduration: 30h\nreason: x\nparams: { service: checkout }\nstart: 2026-12-01T22:00:00Z\n";
+        insta::assert_snapshot!(comment(request, "teams: { engineering: [alice], security: [erin] }\n"), @r"
+        ### log-reader for alice: refused, 2 problems
+
+        | | |
+        |---|---|
+        | **Who** | `alice` |
+        | **Role** | `log-reader` |
+        | **For** | 1d6h, from 2026-12-01 22:00 UTC to 2026-12-03 04:00 UTC |
+        | **Why** | x |
+        | **With** | `service` = `checkout` |
+        | **Gives** | `role logs_checkout_reader for alice on logs-db` |
+
+        **Approval** by rule `log-owner`
+
+        1. 🟡 `security`: open. Approve with a code review: `team:security`: `erin`; widens at 2026-11-30 11:00 UTC
+
+        **Problems**
+
+        - ❌ `DP0405` in `grants/x.yaml`: role \`log\-reader\` requires a ticket<br>→ Add \`ticket:‌ …\`.
+        - ❌ `DP0404` in `grants/x.yaml:2:11`: \`1d6h\` is longer than role \`log\-reader\` may last:‌ 8h<br>→ Ask for 8h or less.
+        ");
+    }
 }

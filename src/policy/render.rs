@@ -33,7 +33,8 @@ pub fn render(findings: &[Finding], sources: &BTreeMap<String, Vec<u8>>, format:
     }
 }
 
-fn json(finding: &Finding) -> serde_json::Value {
+/// A finding as the commands print it in JSON.
+pub(crate) fn json(finding: &Finding) -> serde_json::Value {
     json!({
         "file": finding.file,
         "line": finding.place.line,
@@ -162,7 +163,7 @@ fn github(finding: &Finding) -> String {
 }
 
 /// One line without anything a terminal would obey.
-fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c == '\t' {

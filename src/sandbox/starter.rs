@@ -28,7 +28,11 @@ mod tests {
         assert_eq!(loaded.findings, []);
         let policy = loaded.policy.unwrap();
         assert_eq!(policy.roles.len(), 6);
-        assert!(policy.roles.keys().all(|role| policy.tests.iter().any(|test| test.request.role.value == *role)));
+        let rehearsed = crate::access::rehearsal::run(&policy, |_| true);
+        let failures: Vec<_> = rehearsed.iter().filter_map(|test| test.finding()).collect();
+        assert_eq!(failures, []);
+        let coverage = crate::access::coverage::Coverage::of(&policy, &rehearsed);
+        assert_eq!(coverage.gaps().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     #[test]

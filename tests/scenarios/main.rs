@@ -11,6 +11,7 @@ mod github;
 mod life;
 mod outages;
 mod planned;
+mod policy_tests;
 mod provenance;
 mod rebuild;
 mod refused;

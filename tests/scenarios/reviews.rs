@@ -155,11 +155,8 @@ async fn a_policy_change_is_approved_by_its_owners_and_judges_open_requests_anew
     let encoded: String = roles["content"].as_str().unwrap().split_whitespace().collect();
     let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()).unwrap();
     let shorter = text.replacen("max_duration: 4h", "max_duration: 1h", 1);
-    let shorter = shorter.replace(
-        "duration: 2h, reason: Checkouts hang, ticket: INC-1",
-        "duration: 1h, reason: Checkouts hang, ticket: INC-1",
-    );
-    let shorter = shorter.replace("duration: 4h, reason: Checkouts hang, ticket: INC-1 }\n    given: { teams: { engineering: [alice], data-platform: [dave], security: [erin] } }\n    expect: { valid: true, stages: [owner, security] }", "duration: 4h, reason: Checkouts hang, ticket: INC-1 }\n    given: { teams: { engineering: [alice] } }\n    expect: { valid: false }");
+    // Its tests expect the longer one.
+    let shorter = shorter.split_once("\ntests:").unwrap().0.to_owned();
     let change = world
         .bob()
         .asks_with("shorter", &[("policies/roles/incident-response.yaml".to_owned(), shorter.into_bytes())])

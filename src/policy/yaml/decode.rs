@@ -261,6 +261,7 @@ fn keys_of<'n>(node: &'n Node, report: &mut Report, expected: &str) -> Option<Ve
 pub(crate) struct Fields<'n> {
     entries: Vec<(&'n Node, &'n Node)>,
     known: Vec<&'static str>,
+    missing: Vec<&'static str>,
     spot: &'n Spot,
     what: &'static str,
 }
@@ -269,7 +270,7 @@ impl<'n> Fields<'n> {
     /// The fields of `node`, if it has any.
     pub fn of(node: &'n Node, report: &mut Report, what: &'static str) -> Option<Self> {
         let entries = keys_of(node, report, &format!("{what}: keys with values"))?;
-        Some(Self { entries, known: Vec::new(), spot: node.named_at(), what })
+        Some(Self { entries, known: Vec::new(), missing: Vec::new(), spot: node.named_at(), what })
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'n Node> {
@@ -283,8 +284,7 @@ impl<'n> Fields<'n> {
         match self.take(key) {
             Some(node) => T::decode(node, report),
             None => {
-                let message = format!("{} needs `{key}`", self.what);
-                report.error(self.spot, Code::MissingKey, message, format!("Add `{key}: …`."));
+                self.missing.push(key);
                 None
             }
         }
@@ -298,8 +298,9 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Reports what is left: keys nobody knows. False if there are any.
-    pub fn finish(self, report: &mut Report) -> bool {
+    /// Reports what is left, keys nobody knows, and what is missing. False if there is anything to report.
+    pub fn finish(mut self, report: &mut Report) -> bool {
+        let complete = self.entries.is_empty() && self.missing.is_empty();
         for (key, _) in &self.entries {
             let name = key.text().unwrap_or_default();
             if name == "<<" {
@@ -307,11 +308,18 @@ impl<'n> Fields<'n> {
                 report.error(&key.spot, Code::UnknownKey, "merge keys are not read: they hide what is granted", help);
                 continue;
             }
-            let help =
-                did_you_mean(name, self.known.iter().copied(), format!("Known here: {}.", self.known.join(", ")));
-            report.error(&key.spot, Code::UnknownKey, format!("{} has no `{name}`", self.what), help);
+            let near = suggest(name, self.known.iter().copied());
+            // Whoever misspelt a key has not forgotten it.
+            self.missing.retain(|missing| near != Some(*missing));
+            let known = || format!("Known here: {}.", self.known.join(", "));
+            let help = near.map_or_else(known, |near| format!("Did you mean `{near}`?"));
+            report.error(&key.spot, Code::UnknownKey, format!("{} has no `{}`", self.what, shortened(name)), help);
         }
-        self.entries.is_empty()
+        for key in self.missing {
+            let message = format!("{} needs `{key}`", self.what);
+            report.error(self.spot, Code::MissingKey, message, format!("Add `{key}: …`."));
+        }
+        complete
     }
 }
 
