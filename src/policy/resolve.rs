@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::{Expression, ExpressionError, Template};
+use super::condition::{Checked, Environment, Expression, Template};
 use super::document::*;
 use super::entitlement::{AccessTemplate, EntitlementTemplate};
 use super::model::*;
-use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
+use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, TargetName};
 use super::principal::Principal;
 use super::suggest::suggest;
 use super::testcase::PolicyTest;
@@ -28,7 +28,7 @@ pub struct Loaded {
 
 /// Reads and resolves the files of `policies/`, by path. `configured` are the operator's targets; offline nobody knows them.
 pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<TargetName, TargetKind>>) -> Loaded {
-    let mut resolver = Resolver { configured, ..Resolver::default() };
+    let mut resolver = Resolver { configured, files: Some(files), ..Resolver::default() };
     let mut documents = Vec::new();
     for (path, bytes) in files {
         if !path.ends_with(".yaml") {
@@ -52,6 +52,8 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
     for (path, document) in &documents {
         resolver.declare(path, document);
     }
+    resolver.role_names = resolver.roles.keys().map(ToString::to_string).collect();
+    resolver.group_names = resolver.groups.keys().map(ToString::to_string).collect();
     let policy = resolver.resolve(documents);
     let mut findings = resolver.findings;
     findings.sort();
@@ -65,6 +67,10 @@ type Seen<K> = BTreeMap<K, (String, Place)>;
 #[derive(Default)]
 struct Resolver<'a> {
     configured: Option<&'a BTreeMap<TargetName, TargetKind>>,
+    files: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// The names of all roles and groups, for what expressions compare with.
+    role_names: Vec<String>,
+    group_names: Vec<String>,
     findings: Vec<Finding>,
     settings: Option<(String, Place)>,
     people: Seen<Login>,
@@ -334,26 +340,33 @@ impl Resolver<'_> {
             let message = format!("stage `{}` of `{rule}` {problem}", *document.name);
             self.error(path, place, Code::BadStage, message, Code::BadStage.explanation());
         }
-        let when = document.when.as_ref().and_then(|when| self.expression(path, when));
+        let when = document.when.as_ref().and_then(|when| {
+            let checked = Expression::compile(when, &self.environment(None, None));
+            self.checked(path, when, checked)
+        });
         Stage { name: document.name.into_inner(), when, approvers, required, escalate }
     }
 
-    fn expression(&mut self, path: &str, source: &At<String>) -> Option<Expression> {
-        Expression::compile(source).map_err(|error| self.bad_expression(path, source, &error)).ok()
+    /// What is known where an expression stands; `role` and `params` only if it is for this role alone.
+    fn environment<'e>(
+        &'e self,
+        role: Option<(&'e RoleName, Risk)>,
+        params: Option<&'e BTreeMap<ParamName, ParamSpec>>,
+    ) -> Environment<'e> {
+        Environment { params, role, roles: &self.role_names, groups: &self.group_names }
     }
 
-    fn template(&mut self, path: &str, source: &At<String>) -> Option<Template> {
-        Template::compile(source).map_err(|error| self.bad_expression(path, source, &error)).ok()
-    }
-
-    fn bad_expression(&mut self, path: &str, source: &At<String>, error: &ExpressionError) {
-        // Only in a plain scalar of one line does the offset in the text tell the column in the file.
-        let mut place = source.text_place();
-        if let (false, Some(offset)) = (source.contains('\n'), error.offset) {
-            place.column += u32::try_from(offset).unwrap_or(0);
-            place.length = 0;
+    /// Reports what there is to say about an expression, each at its own characters.
+    fn checked<T>(&mut self, path: &str, source: &At<String>, checked: Checked<T>) -> Option<T> {
+        let file = self.files.and_then(|files| files.get(path)).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        for problem in &checked.problems {
+            let place = match file {
+                Some(file) => source.place_of(file, problem.span.start, problem.span.length),
+                None => source.text_place(),
+            };
+            self.push(problem.severity, path, place, problem.code, problem.message.clone(), problem.advice());
         }
-        self.error(path, place, error.code(), error.to_string(), error.help());
+        checked.value
     }
 
     fn role(&mut self, path: &str, name: At<RoleName>, document: RoleDoc, settings: &Settings) -> Role {
@@ -386,15 +399,16 @@ impl Resolver<'_> {
             document.params.into_iter().map(|(param, spec)| self.param(path, param, spec)).collect();
         let mut conditions = Vec::new();
         for condition in document.conditions {
-            if let Some(expression) = self.expression(path, &condition.expr) {
-                self.check_params(path, &condition.expr, &expression.params(), &params);
+            let environment = self.environment(Some((&name, document.risk)), Some(&params));
+            let checked = Expression::compile(&condition.expr, &environment);
+            if let Some(expression) = self.checked(path, &condition.expr, checked) {
                 conditions.push(Condition { expression, message: condition.message });
             }
         }
         let entitlements = document
             .entitlements
             .into_iter()
-            .filter_map(|entitlement| self.entitlement(path, entitlement, &params))
+            .filter_map(|entitlement| self.entitlement(path, entitlement, (&name, document.risk), &params))
             .collect();
         Role {
             name,
@@ -437,9 +451,9 @@ impl Resolver<'_> {
     fn param(
         &mut self,
         path: &str,
-        name: At<super::name::ParamName>,
+        name: At<ParamName>,
         document: ParamDoc,
-    ) -> (super::name::ParamName, ParamSpec) {
+    ) -> (ParamName, ParamSpec) {
         let kind = match (document.kind.as_deref(), document.one_of) {
             (None, Some(values)) if !values.is_empty() => ParamKind::OneOf(values),
             (Some(ParamType::String), None) => ParamKind::String,
@@ -473,19 +487,19 @@ impl Resolver<'_> {
         &mut self,
         path: &str,
         document: At<EntitlementDoc>,
-        params: &BTreeMap<super::name::ParamName, ParamSpec>,
+        role: (&RoleName, Risk),
+        params: &BTreeMap<ParamName, ParamSpec>,
     ) -> Option<EntitlementTemplate> {
         let place = document.place();
-        let (target, access, sources): (_, _, Vec<(At<String>, Template)>) = match document.into_inner() {
-            EntitlementDoc::Github(doc) => {
-                let team = self.template(path, &doc.team)?;
-                (doc.target, AccessTemplate::Github { team: team.clone() }, vec![(doc.team, team)])
-            }
-            EntitlementDoc::Postgres(doc) => {
-                let role = self.template(path, &doc.role)?;
-                (doc.target, AccessTemplate::Postgres { role: role.clone() }, vec![(doc.role, role)])
-            }
+        let mut template = |source: &At<String>, many: bool| {
+            let checked = Template::compile(source, &self.environment(Some(role), Some(params)), many);
+            self.checked(path, source, checked)
+        };
+        let (target, access) = match document.into_inner() {
+            EntitlementDoc::Github(doc) => (doc.target, AccessTemplate::Github { team: template(&doc.team, false)? }),
+            EntitlementDoc::Postgres(doc) => (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false)? }),
             EntitlementDoc::Ssh(doc) => {
+                let templates: Vec<_> = doc.principals.iter().map(|principal| template(principal, true)).collect();
                 if doc.principals.is_empty() {
                     let message = "an SSH entitlement needs at least one principal".to_owned();
                     self.error(
@@ -496,18 +510,9 @@ impl Resolver<'_> {
                         "Name the login on the server, or ${person.ssh}.",
                     );
                 }
-                let mut sources = Vec::new();
-                for principal in doc.principals {
-                    let template = self.template(path, &principal)?;
-                    sources.push((principal, template));
-                }
-                let principals = sources.iter().map(|(_, template)| template.clone()).collect();
-                (doc.target, AccessTemplate::Ssh { principals }, sources)
+                (doc.target, AccessTemplate::Ssh { principals: templates.into_iter().collect::<Option<_>>()? })
             }
         };
-        for (source, template) in &sources {
-            self.check_params(path, source, &template.params(), params);
-        }
         match self.targets.get(&*target).copied() {
             Some(kind) if kind == access.kind() => {}
             Some(kind) => {
@@ -529,27 +534,6 @@ impl Resolver<'_> {
         }
         let place = if place.line == 0 { target.place() } else { place };
         Some(EntitlementTemplate { target: target.into_inner(), access, place })
-    }
-
-    fn check_params(
-        &mut self,
-        path: &str,
-        source: &At<String>,
-        used: &BTreeSet<String>,
-        declared: &BTreeMap<super::name::ParamName, ParamSpec>,
-    ) {
-        for name in used.iter().filter(|name| !declared.keys().any(|known| known.as_str() == name.as_str())) {
-            let near = suggest(name, declared.keys().map(super::name::ParamName::as_str))
-                .map(|near| format!("Did you mean `{near}`?"));
-            let help = near.unwrap_or_else(|| Code::UnknownParam.explanation().to_owned());
-            self.error(
-                path,
-                source.text_place(),
-                Code::UnknownParam,
-                format!("the role declares no parameter `{name}`"),
-                &help,
-            );
-        }
     }
 
     /// What is known only when roles and rules are known.
