@@ -448,12 +448,7 @@ impl Resolver<'_> {
         BreakGlass { requesters, max_duration, review_within: document.review_within.unwrap_or(Duration::hours(24)) }
     }
 
-    fn param(
-        &mut self,
-        path: &str,
-        name: At<ParamName>,
-        document: ParamDoc,
-    ) -> (ParamName, ParamSpec) {
+    fn param(&mut self, path: &str, name: At<ParamName>, document: ParamDoc) -> (ParamName, ParamSpec) {
         let kind = match (document.kind.as_deref(), document.one_of) {
             (None, Some(values)) if !values.is_empty() => ParamKind::OneOf(values),
             (Some(ParamType::String), None) => ParamKind::String,
@@ -497,7 +492,9 @@ impl Resolver<'_> {
         };
         let (target, access) = match document.into_inner() {
             EntitlementDoc::Github(doc) => (doc.target, AccessTemplate::Github { team: template(&doc.team, false)? }),
-            EntitlementDoc::Postgres(doc) => (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false)? }),
+            EntitlementDoc::Postgres(doc) => {
+                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false)? })
+            }
             EntitlementDoc::Ssh(doc) => {
                 let templates: Vec<_> = doc.principals.iter().map(|principal| template(principal, true)).collect();
                 if doc.principals.is_empty() {

@@ -47,7 +47,8 @@ impl<T: AsRef<str>> At<T> {
         });
         let Some(places) = places else { return whole };
         let Some(first) = places.get(start).or(places.last()) else { return whole };
-        let last = length.checked_sub(1).and_then(|more| places.get(start + more)).filter(|last| last.line == first.line);
+        let last =
+            length.checked_sub(1).and_then(|more| places.get(start + more)).filter(|last| last.line == first.line);
         let length = last.map_or(0, |last| last.column.saturating_sub(first.column) + 1);
         Place { length, ..*first }
     }

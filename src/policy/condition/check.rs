@@ -9,7 +9,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectEx
 use cel::{IdedExpr, Value};
 use regex::Regex;
 
-use super::super::{Code, suggest};
+use super::super::{Code, Severity, suggest};
 use super::eval::{self, ANY_PATTERN, PATTERN};
 use super::functions::{MACROS, SIGNATURES, Signature, binary};
 use super::known::Known;
@@ -76,7 +76,8 @@ pub(super) fn check<'a>(
 
 impl<'a> Check<'a> {
     fn error(&mut self, node: &IdedExpr, code: Code, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.push(Problem { help: help.into(), ..Problem::error(code, self.source.span(node), message) }.at(node));
+        self.problems
+            .push(Problem { help: help.into(), ..Problem::error(code, self.source.span(node), message) }.at(node));
     }
 
     /// What a list of names offers instead of one that is not among them.
@@ -104,7 +105,10 @@ impl<'a> Check<'a> {
                     "Compare it with something: `request.ticket != ''`.",
                 ),
                 Wanted::Text | Wanted::Texts => (
-                    format!("only texts, numbers, true and false can be put into a text; this is {}", fact.types.words()),
+                    format!(
+                        "only texts, numbers, true and false can be put into a text; this is {}",
+                        fact.types.words()
+                    ),
                     "Write `string(…)` around it, or choose one element of a list: `person.ssh[0]`.",
                 ),
             };
@@ -114,18 +118,22 @@ impl<'a> Check<'a> {
         let broken = self.problems.iter().any(|problem| !reported(problem));
         let (Wanted::Condition, Some(truth), false) = (wanted, fact.known.truth(), broken) else { return };
         if let Some(first) = self.problems.iter_mut().find(|problem| reported(problem)) {
-            first.message.push_str(&format!(", and so the whole expression is always {truth}"));
+            if first.node != tree.id {
+                first.message.push_str(&format!(", and so the whole expression is always {truth}"));
+            }
             return;
         }
         let why = if self.closed(tree) { ": it asks nothing about the request" } else { "" };
         let message = format!("this is always {truth}{why}");
-        let help = if truth { "It allows everything. Remove it, or ask what was meant." } else { "Nobody can meet it." };
+        let help =
+            if truth { "It allows everything. Remove it, or ask what was meant." } else { "Nobody can meet it." };
         self.certain(tree, truth, message, help);
     }
 
     fn certain(&mut self, node: &IdedExpr, truth: bool, message: impl Into<String>, help: impl Into<String>) {
         let code = if truth { Code::AlwaysTrue } else { Code::AlwaysFalse };
-        self.problems.push(Problem { help: help.into(), ..Problem::warning(code, self.source.span(node), message) }.at(node));
+        self.problems
+            .push(Problem { help: help.into(), ..Problem::warning(code, self.source.span(node), message) }.at(node));
     }
 
     /// Whether the node asks for nothing from outside of it.
@@ -150,10 +158,14 @@ impl<'a> Check<'a> {
     }
 
     fn walk(&mut self, node: &'a IdedExpr) -> Fact {
-        let before = self.problems.len();
+        let errors = |check: &Self| check.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let before = errors(self);
         let mut fact = self.fact(node);
         let literal = matches!(node.expr, Expr::Literal(_) | Expr::Ident(_));
-        if !literal && self.problems.len() == before && self.closed(node) && limits::work(node, limits::Lengths::USUAL) <= MOST_WORK
+        if !literal
+            && errors(self) == before
+            && self.closed(node)
+            && limits::work(node, limits::Lengths::USUAL) <= MOST_WORK
         {
             match eval::evaluate_here(node, self.patterns, None) {
                 Ok(value) => fact.known = Known::OneOf(vec![value]),
@@ -171,7 +183,7 @@ impl<'a> Check<'a> {
             Expr::Ident(name) => self.name(node, name),
             Expr::Select(select) => self.select(node, select),
             Expr::Call(call) => self.call(node, call),
-            Expr::Comprehension(each) => self.comprehension(each),
+            Expr::Comprehension(each) => self.comprehension(node, each),
             Expr::List(list) => {
                 let each = list.elements.iter().map(|element| self.walk(element).types);
                 Types::list(each.fold(Types::OneOf(Vec::new()), Types::or)).into()
@@ -307,7 +319,9 @@ impl<'a> Check<'a> {
                 }
                 given.into()
             }
-            (operator, [left, right]) if operator.starts_with(['_', '@']) && ![PATTERN, ANY_PATTERN].contains(&operator) => {
+            (operator, [left, right])
+                if operator.starts_with(['_', '@']) && ![PATTERN, ANY_PATTERN].contains(&operator) =>
+            {
                 let (one, other) = (self.walk(left), self.walk(right));
                 self.operator(node, operator, (left, one), (right, other))
             }
@@ -364,13 +378,27 @@ impl<'a> Check<'a> {
         }
         if let Some(truth) = truth.filter(|_| !self.closed(node)) {
             let why = literals::reason((left, &one.known), (right, &other.known), self.source);
-            let help = literals::instead(&one.known, &other.known);
+            let help = literals::instead(&self.domain(left, &one.known), &self.domain(right, &other.known));
             self.certain(node, truth, format!("this is always {truth}{why}"), help);
         } else if operator == "@in" {
             self.slips(&one.known, right);
         }
         let known = if matches!(types.known(), Some([Type::Bool])) { truth.into() } else { Known::Nothing };
         Fact { types, known }
+    }
+
+    /// What a field could be in any role, for "did you mean": here it may be known.
+    fn domain(&self, node: &IdedExpr, known: &Known) -> Known {
+        let Expr::Select(select) = &node.expr else { return known.clone() };
+        let record = match &select.operand.expr {
+            Expr::Ident(name) if name == "role" => Record::Role,
+            Expr::Ident(name) if name == "request" => Record::Request,
+            _ => return known.clone(),
+        };
+        match Known::field(&Environment { role: None, ..*self.environment }, record, &select.field) {
+            Known::Nothing => known.clone(),
+            domain => domain,
+        }
     }
 
     /// An element of a list that is written out and is a slip of the pen: `role.risk in ['high', 'criticl']`.
@@ -415,7 +443,7 @@ impl<'a> Check<'a> {
             let (why, help) = if possible {
                 (
                     literals::reason((left, &one.known), (right, &other.known), self.source),
-                    literals::instead(&one.known, &other.known),
+                    literals::instead(&self.domain(left, &one.known), &self.domain(right, &other.known)),
                 )
             } else {
                 let (_, help) = literals::misfit(operator, &one.types, &other.types);
@@ -427,6 +455,11 @@ impl<'a> Check<'a> {
     }
 
     fn function(&mut self, node: &'a IdedExpr, call: &'a CallExpr) -> Fact {
+        if MACROS.contains(&call.func_name.as_str()) {
+            let help = "It is written `subject.groups.exists(g, g == 'sre')`; `has(params.x)` asks for a field.";
+            self.error(node, Code::UnknownName, format!("`{}` is not called like this", call.func_name), help);
+            return Types::Any.into();
+        }
         let target = call.target.as_deref().map(|target| self.walk(target).types);
         let args: Vec<Types> = call.args.iter().map(|arg| self.walk(arg).types).collect();
         let (name, args) = match call.func_name.as_str() {
@@ -447,12 +480,14 @@ impl<'a> Check<'a> {
             let given = if given.is_empty() { "nothing".to_owned() } else { given.join(" and ") };
             let mut usages: Vec<String> = called.iter().map(|known| format!("`{}`", known.usage())).collect();
             usages.dedup();
+            usages.truncate(4);
             let help = format!("It is written {}.", usages.join(", "));
             self.error(node, Code::TypeError, format!("`{name}` does not go with {given}"), help);
             return Types::Any.into();
         }
         for (wrong, message, help) in literals::wrong_arguments(name, call) {
-            self.error(wrong, Code::BadExpression, message, help);
+            let span = self.source.span(wrong);
+            self.problems.push(Problem { help, ..Problem::error(Code::BadExpression, span, message) }.at(node));
         }
         let types = fitting.iter().map(|known| known.gives()).reduce(Types::or).unwrap_or(Types::Any);
         let ranges: Option<Vec<(i64, i64)>> = fitting.iter().map(|known| known.range).collect();
@@ -464,17 +499,12 @@ impl<'a> Check<'a> {
     }
 
     fn unknown_function(&mut self, node: &IdedExpr, name: &str) {
-        if MACROS.contains(&name) {
-            let help = "Write `subject.groups.exists(g, g == 'sre')`, `has(params.x)`; `map` and `filter` are written like `exists`.";
-            self.error(node, Code::UnknownName, format!("`{name}` is not called like this"), help);
-            return;
-        }
         let known = SIGNATURES.iter().map(|known| known.name).chain(MACROS);
         let help = suggest(name, known).map_or(String::new(), |near| format!("Did you mean `{near}`?"));
         self.error(node, Code::UnknownName, format!("there is no function `{name}`"), help);
     }
 
-    fn comprehension(&mut self, each: &'a ComprehensionExpr) -> Fact {
+    fn comprehension(&mut self, node: &IdedExpr, each: &'a ComprehensionExpr) -> Fact {
         let range = self.walk(&each.iter_range);
         let start = self.walk(&each.accu_init).types;
         let of = |given: &Type| match given {
@@ -489,7 +519,8 @@ impl<'a> Check<'a> {
         };
         if element.is_none() {
             let message = format!("only lists and maps can be gone through; this is {}", range.types.words());
-            self.error(&each.iter_range, Code::TypeError, message, "");
+            let span = self.source.span(&each.iter_range);
+            self.problems.push(Problem::error(Code::TypeError, span, message).at(node));
         }
         let before = self.bound.len();
         self.bound.push((&each.accu_var, start.into()));

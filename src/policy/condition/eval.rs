@@ -62,11 +62,7 @@ pub(super) fn evaluate_here(tree: &IdedExpr, patterns: &Arc<[Regex]>, scope: Opt
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(BROKE_OFF.to_owned()))
 }
 
-fn context<'v>(
-    names: &[&str],
-    patterns: &Arc<[Regex]>,
-    scope: Option<&Scope>,
-) -> Result<Context<'static, 'v>, String> {
+fn context<'v>(names: &[&str], patterns: &Arc<[Regex]>, scope: Option<&Scope>) -> Result<Context<'static, 'v>, String> {
     let env = ENVIRONMENT.as_ref().map_err(ToString::to_string)?;
     let mut context = Context::with_env(Arc::clone(env));
     for name in names {
@@ -126,9 +122,15 @@ pub(super) fn compile_patterns(tree: &mut IdedExpr, patterns: &mut Vec<Regex>, w
         Expr::Call(call) => call.target.as_deref_mut().into_iter().chain(&mut call.args).for_each(each),
         Expr::Comprehension(loops) => {
             let loops = &mut **loops;
-            [&mut loops.iter_range, &mut loops.accu_init, &mut loops.loop_cond, &mut loops.loop_step, &mut loops.result]
-                .into_iter()
-                .for_each(each);
+            [
+                &mut loops.iter_range,
+                &mut loops.accu_init,
+                &mut loops.loop_cond,
+                &mut loops.loop_step,
+                &mut loops.result,
+            ]
+            .into_iter()
+            .for_each(each);
         }
         Expr::List(list) => list.elements.iter_mut().for_each(each),
         Expr::Map(map) => map.entries.iter_mut().for_each(|entry| match &mut entry.expr {
@@ -143,7 +145,8 @@ pub(super) fn compile_patterns(tree: &mut IdedExpr, patterns: &mut Vec<Regex>, w
 }
 
 fn pattern(text: &str, size: usize) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(size).dfa_size_limit(1 << 20).nest_limit(50).build().map_err(|error| match error {
+    RegexBuilder::new(text).size_limit(size).dfa_size_limit(1 << 20).nest_limit(50).build().map_err(|error| match error
+    {
         regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
         // The library draws the pattern and points into it; its last line says what is wrong.
         other => {
@@ -156,7 +159,10 @@ fn pattern(text: &str, size: usize) -> Result<Regex, String> {
 
 fn any_pattern(text: Arc<String>, source: Arc<String>) -> Result<Value, ExecutionError> {
     if source.len() > LONGEST_PATTERN {
-        return Err(failed("matches", format!("a pattern that is not written out has at most {LONGEST_PATTERN} bytes")));
+        return Err(failed(
+            "matches",
+            format!("a pattern that is not written out has at most {LONGEST_PATTERN} bytes"),
+        ));
     }
     let compiled = pattern(&source, PATTERN_SIZE[1]).map_err(|problem| failed("matches", problem))?;
     Ok(Value::Bool(compiled.is_match(&text)))
@@ -175,7 +181,8 @@ fn days<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionEr
 
 /// `at.isWorkingHours('Europe/Berlin')` and `at.isWorkingHours('Europe/Berlin', '08:00', '18:00')`.
 fn is_working_hours<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let text = |number: usize| args.get(number).and_then(|arg| arg.downcast_ref::<CelString<'_>>()).map(CelString::inner);
+    let text =
+        |number: usize| args.get(number).and_then(|arg| arg.downcast_ref::<CelString<'_>>()).map(CelString::inner);
     let at = args.first().and_then(|at| at.downcast_ref::<CelTimestamp>()).map(|at| *at.inner());
     let hours = WorkingHours::read(text(1).unwrap_or_default(), text(2).zip(text(3)));
     let hours = hours.map_err(|problem| failed("isWorkingHours", problem))?;
@@ -235,12 +242,30 @@ fn minutes(text: &str) -> Result<u32, String> {
 
 /// Reads an expression. The error is a sentence, with its line and column from 1 where they are known.
 #[allow(clippy::type_complexity)]
-pub(super) fn parse(source: &str) -> Result<(IdedExpr, cel::common::ast::SourceInfo), (String, Option<(usize, usize)>)> {
+pub(super) fn parse(
+    source: &str,
+) -> Result<(IdedExpr, cel::common::ast::SourceInfo), (String, Option<(usize, usize)>)> {
     let env = ENVIRONMENT.as_ref().map_err(|error| (error.to_string(), None))?;
     env.parser().parse_with_source_info(source).map_err(|errors| {
         let first = errors.errors.first();
-        let message = first.map_or("it cannot be read".to_owned(), |error| one_line(&error.msg));
+        let message = first.map_or("it cannot be read".to_owned(), |error| in_words(&error.msg));
         let place = first.and_then(|error| Some((error.pos.0.try_into().ok()?, error.pos.1.try_into().ok()?)));
         (message, place)
     })
+}
+
+/// What the parser says, without the names of its tokens.
+fn in_words(message: &str) -> String {
+    let message = one_line(message);
+    let text = message.strip_prefix("Syntax error: ").unwrap_or(&message);
+    let quoted = text.split('\'').nth(1).unwrap_or_default();
+    if text.starts_with("token recognition error") {
+        format!("`{}` is not understood", quoted.trim())
+    } else if quoted == "<EOF>" {
+        "something is missing at the end".to_owned()
+    } else if text.starts_with("mismatched input") || text.starts_with("extraneous input") {
+        format!("`{quoted}` is unexpected")
+    } else {
+        text.split(" expecting {").next().unwrap_or(text).to_owned()
+    }
 }

@@ -171,22 +171,28 @@ impl Signature {
             && self.args.iter().zip(args).all(|(wanted, given)| given.may(|given| wanted.fits(given)))
     }
 
+    /// Whether it takes exactly this.
+    #[cfg(test)]
+    pub(super) fn takes(&self, target: Option<Wanted>, args: &[Wanted]) -> bool {
+        let same = |wanted: &Wanted, given: &Wanted| *wanted == Any || wanted == given;
+        self.target == target
+            && self.args.len() == args.len()
+            && self.args.iter().zip(args).all(|(wanted, given)| same(wanted, given))
+    }
+
     pub(super) fn gives(&self) -> Types {
         self.gives.clone().into()
     }
 
-    /// As it is written: `a text.matches(a text)`.
+    /// As it is written: `text.matches(text)`.
     pub(super) fn usage(&self) -> String {
-        let args: Vec<&str> = self.args.iter().map(|arg| arg.words()).collect();
-        match self.target {
-            Some(target) => format!("(a {}).{}({})", bare(target.words()), self.name, args.join(", ")),
-            None => format!("{}({})", self.name, args.join(", ")),
+        let bare = |wanted: &Wanted| wanted.words().trim_start_matches("a ").replace(' ', "-");
+        let args = self.args.iter().map(bare).collect::<Vec<_>>().join(", ");
+        match &self.target {
+            Some(target) => format!("{}.{}({args})", bare(target), self.name),
+            None => format!("{}({args})", self.name),
         }
     }
-}
-
-fn bare(words: &str) -> &str {
-    words.strip_prefix("a ").unwrap_or(words)
 }
 
 /// What an operator gives for two types; `None` if it cannot be applied to them.

@@ -27,8 +27,13 @@ pub(super) fn misfit(operator: &str, left: &Types, right: &Types) -> (String, St
     };
     let help = if operator == "@in" && has(|given| *given == Type::Text) {
         "Whether a text holds another is asked with `text.contains('…')`."
-    } else if has(|given| *given == Type::Duration) && has(Type::is_number) {
-        "A number has no unit. Write a duration: `duration('2h')`, `days(2)`."
+    } else if operator == "_[_]" {
+        "Elements of lists are chosen by number (`person.ssh[0]`), those of maps by name (`person.other['aws']`)."
+    } else if has(Type::is_number)
+        && (has(|given| *given == Type::Duration)
+            || matches!(operator, "_+_" | "_-_") && has(|given| *given == Type::Timestamp))
+    {
+        "Lengths of time have a unit: `duration('2h')`, `days(2)`."
     } else if has(|given| *given == Type::Duration) && has(|given| *given == Type::Text) {
         "Write a duration: `duration('2h30m')`, `days(2)`."
     } else if has(|given| *given == Type::Timestamp) && has(|given| *given == Type::Duration) {
@@ -64,7 +69,8 @@ pub(super) fn reason(left: (&IdedExpr, &Known), right: (&IdedExpr, &Known), sour
 }
 
 fn words(known: &Known) -> Option<String> {
-    let list = |values: &[Value]| values.iter().take(8).map(value).collect::<Option<Vec<_>>>().map(|all| all.join(", "));
+    let list =
+        |values: &[Value]| values.iter().take(8).map(value).collect::<Option<Vec<_>>>().map(|all| all.join(", "));
     match known {
         Known::OneOf(values) if values.len() == 1 => list(values),
         Known::OneOf(values) => list(values).map(|all| format!("one of {all}{}", more(values))),
@@ -113,7 +119,8 @@ pub(super) fn instead(one: &Known, other: &Known) -> String {
     if possible.contains(written) {
         return String::new();
     }
-    suggest(written, possible.iter().map(String::as_str)).map_or(String::new(), |near| format!("Did you mean `'{near}'`?"))
+    suggest(written, possible.iter().map(String::as_str))
+        .map_or(String::new(), |near| format!("Did you mean `'{near}'`?"))
 }
 
 /// What is wrong with arguments that are written out, though their types are right.
@@ -140,7 +147,11 @@ pub(super) fn wrong_arguments<'a>(name: &str, call: &'a CallExpr) -> Vec<(&'a Id
             } else if let (Some((from, first_time)), Some((_, last_time))) = (text(1), text(2))
                 && let Err(problem) = WorkingHours::read(first, Some((first_time, last_time)))
             {
-                wrong.push((from, problem, "Write it as `now.isWorkingHours('Europe/Berlin', '08:00', '18:00')`.".to_owned()));
+                wrong.push((
+                    from,
+                    problem,
+                    "Write it as `now.isWorkingHours('Europe/Berlin', '08:00', '18:00')`.".to_owned(),
+                ));
             }
             wrong
         }

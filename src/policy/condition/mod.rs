@@ -149,7 +149,10 @@ impl Expression {
         eval::compile_patterns(&mut tree, &mut patterns, &mut wrong);
         let work = limits::work(&tree, limits::Lengths::USUAL);
         if work > limits::MOST_WORK {
-            let message = format!("it could take {work} steps for somebody in many groups; at most {} are made", limits::MOST_WORK);
+            let message = format!(
+                "it could take {work} steps for somebody in many groups; at most {} are made",
+                limits::MOST_WORK
+            );
             return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
         }
         let patterns: Arc<[Regex]> = patterns.into();
@@ -223,7 +226,8 @@ fn params_in(tree: &IdedExpr) -> BTreeSet<String> {
 
 /// The characters before a line and column, both counted from 1.
 fn offset(source: &str, (line, column): (usize, usize)) -> usize {
-    let before: usize = source.split_inclusive('\n').take(line.saturating_sub(1)).map(|line| line.chars().count()).sum();
+    let before: usize =
+        source.split_inclusive('\n').take(line.saturating_sub(1)).map(|line| line.chars().count()).sum();
     (before + column.saturating_sub(1)).min(source.chars().count())
 }
 

@@ -6,8 +6,8 @@ use cel::Value;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::super::model::{ParamValue, Person};
 use super::super::Duration;
+use super::super::model::{ParamValue, Person};
 
 /// What expressions can ask.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Where the nodes of an expression stand in its text.
 
 use cel::IdedExpr;
-use cel::common::ast::SourceInfo;
+use cel::common::ast::{Expr, SourceInfo};
 
 use super::limits;
 
@@ -27,28 +27,48 @@ impl<'a> Source<'a> {
 
     /// What a node and everything below it covers.
     pub(super) fn span(&self, node: &IdedExpr) -> Span {
-        let (mut start, mut end) = (usize::MAX, 0);
-        let mut waiting = vec![node];
-        while let Some(node) = waiting.pop() {
-            if let Some((first, last)) = self.places.offset_for(node.id) {
-                start = start.min(first as usize);
-                end = end.max(last as usize + 1);
-            }
-            waiting.extend(limits::parts(node));
-        }
+        let (start, end) = self.bytes(node);
         if start >= end {
             return Span::default();
         }
-        // The places are those of the first token of each node: what it opens is closed further on.
-        let mut open = self.text.chars().skip(start).take(end - start).fold(0_i32, |open, c| open + opens(c));
-        for c in self.text.chars().skip(end) {
+        let characters = |bytes: usize| self.text.char_indices().take_while(|(at, _)| *at < bytes).count();
+        let start = characters(start);
+        Span { start, length: characters(end) - start }
+    }
+
+    /// The library places a node by one token, counted in bytes: a call by its bracket, a selection by its dot.
+    fn bytes(&self, node: &IdedExpr) -> (usize, usize) {
+        let (mut start, mut end) = (usize::MAX, 0);
+        for part in limits::parts(node) {
+            let (first, last) = self.bytes(part);
+            start = start.min(first);
+            end = end.max(last);
+        }
+        if let Expr::Select(select) = &node.expr {
+            let field = self.text.get(end..).and_then(|rest| rest.find(&select.field));
+            end += field.map_or(0, |at| at + select.field.len());
+        }
+        if let Some((first, last)) = self.places.offset_for(node.id) {
+            let (mut first, last) = (first as usize, last as usize);
+            // The name before the bracket belongs to it.
+            if self.text.get(first..).is_some_and(|rest| rest.starts_with(['(', '{'])) {
+                let name = self.text.get(..first).unwrap_or_default().trim_end();
+                first = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
+            }
+            start = start.min(first);
+            end = end.max(self.text.ceil_char_boundary(last + 1));
+        }
+        // What it opens is closed further on.
+        let rest = self.text.get(end..).unwrap_or_default();
+        let mut open = brackets(self.text.get(start..end).unwrap_or_default());
+        for c in rest.chars().take_while(|c| c.is_whitespace() || matches!(c, ')' | ']' | '}')) {
             if open <= 0 {
                 break;
             }
             open += opens(c);
-            end += 1;
+            end += c.len_utf8();
         }
-        Span { start, length: end - start }
+        (start, end)
     }
 
     /// The text of a node.
@@ -56,6 +76,22 @@ impl<'a> Source<'a> {
         let span = self.span(node);
         self.text.chars().skip(span.start).take(span.length).collect()
     }
+}
+
+/// How many brackets are open at the end of `text`, those in quotes left aside.
+fn brackets(text: &str) -> i32 {
+    let (mut open, mut quote, mut escaped) = (0, None, false);
+    for c in text.chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if c == '\\' => escaped = true,
+            Some(end) if c == end => quote = None,
+            Some(_) => {}
+            None if matches!(c, '\'' | '"') => quote = Some(c),
+            None => open += opens(c),
+        }
+    }
+    open
 }
 
 fn opens(c: char) -> i32 {

@@ -6,7 +6,7 @@ use super::super::Duration;
 use super::super::model::{ParamValue, Person};
 use super::*;
 
-mod limits;
+mod hostile;
 mod random;
 mod table;
 
@@ -69,7 +69,9 @@ fn policies_ask_about_requests() {
 
 #[test]
 fn an_error_or_another_type_is_never_a_yes() {
-    for source in ["request.params.missing == 1", "params.shard", "1 / (params.shard - 7) == 1", "subject.other.team == 'x'"] {
+    for source in
+        ["request.params.missing == 1", "params.shard", "1 / (params.shard - 7) == 1", "subject.other.team == 'x'"]
+    {
         let expression = compile(source).unwrap();
         assert!(expression.is_true(&scope()).is_err(), "{source}");
     }

@@ -45,7 +45,9 @@ fn monsters() -> Vec<String> {
     ] {
         monsters.push(fill(before, part, after));
     }
-    for (open, inner, close) in [("(", "1", ")"), ("[", "1", "]"), ("-(", "1", ")"), ("!(", "true", ")"), ("{1:", "1", "}")] {
+    for (open, inner, close) in
+        [("(", "1", ")"), ("[", "1", "]"), ("-(", "1", ")"), ("!(", "true", ")"), ("{1:", "1", "}")]
+    {
         let times = (LONGEST - inner.len()) / (open.len() + close.len());
         monsters.push(format!("{}{inner}{}", open.repeat(times), close.repeat(times)));
     }
@@ -126,7 +128,13 @@ fn shallow_trees_need_little_stack() {
         let deepest = std::iter::from_fn(|| {
             times += 1;
             let closing = part.matches('(').count() + part.matches('[').count() * usize::from(part.contains('('));
-            let closers = if part.ends_with("([") { "])" } else if closing > 0 { ")" } else { "" };
+            let closers = if part.ends_with("([") {
+                "])"
+            } else if closing > 0 {
+                ")"
+            } else {
+                ""
+            };
             let inner = if closers.is_empty() { "" } else { "1" };
             let after = if after.is_empty() && !closers.is_empty() { " == 1" } else { after };
             Some(format!("{before}{}{inner}{}{after}", part.repeat(times), closers.repeat(times)))
