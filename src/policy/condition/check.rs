@@ -3,14 +3,11 @@
 //! Nothing is said where a type is not known. What is called an error fails in every evaluation that reaches it; what is called
 //! always true is never false, and the other way round. The tests hold the check to that.
 
-use std::sync::Arc;
-
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr};
 use cel::{IdedExpr, Value};
-use regex::Regex;
 
 use super::super::{Code, Severity, suggest};
-use super::eval::{self, ANY_PATTERN, PATTERN};
+use super::eval::{ANY_PATTERN, PATTERN, Program};
 use super::functions::{MACROS, SIGNATURES, Signature, binary};
 use super::known::Known;
 use super::source::Source;
@@ -53,7 +50,7 @@ impl From<Type> for Fact {
 pub(super) struct Check<'a> {
     environment: &'a Environment<'a>,
     source: &'a Source<'a>,
-    patterns: &'a Arc<[Regex]>,
+    program: &'a Program,
     problems: Vec<Problem>,
     /// Variables of the loops around.
     bound: Vec<(&'a str, Fact)>,
@@ -61,13 +58,13 @@ pub(super) struct Check<'a> {
 
 /// Everything that is wrong with an expression.
 pub(super) fn check<'a>(
-    tree: &'a IdedExpr,
+    program: &'a Program,
     source: &'a Source<'a>,
-    patterns: &'a Arc<[Regex]>,
     environment: &'a Environment<'a>,
     wanted: Wanted,
 ) -> Vec<Problem> {
-    let mut check = Check { environment, source, patterns, problems: Vec::new(), bound: Vec::new() };
+    let tree = &program.tree;
+    let mut check = Check { environment, source, program, problems: Vec::new(), bound: Vec::new() };
     let fact = check.walk(tree);
     check.result(tree, &fact, wanted);
     check.problems.sort_by_key(|problem| problem.span);
@@ -167,7 +164,7 @@ impl<'a> Check<'a> {
             && self.closed(node)
             && limits::work(node, limits::Lengths::USUAL) <= MOST_WORK
         {
-            match eval::evaluate_here(node, self.patterns, None) {
+            match self.program.part(node, None) {
                 Ok(value) => fact.known = Known::OneOf(vec![value]),
                 Err(problem) => {
                     self.error(node, Code::BadExpression, format!("this always fails: {problem}"), "");

@@ -27,6 +27,7 @@ const BROKE_OFF: &str = "the evaluation broke off";
 static ENVIRONMENT: LazyLock<Result<Arc<Env>, DeclarationError>> = LazyLock::new(|| {
     let mut env = Env::stdlib().with_optional_support(false);
     env.add_overload("days", "days_of_int", vec![types::INT_TYPE], days)?;
+    env.add_overload(ANY_PATTERN, "any_pattern", vec![types::STRING_TYPE, types::STRING_TYPE], any_pattern)?;
     for (id, times) in [("working_hours", 0), ("working_hours_from_to", 2)] {
         let texts = std::iter::repeat_with(|| types::STRING_TYPE).take(1 + times).collect();
         env.add_member_overload("isWorkingHours", id, types::TIMESTAMP_TYPE, texts, is_working_hours)?;
@@ -34,49 +35,78 @@ static ENVIRONMENT: LazyLock<Result<Arc<Env>, DeclarationError>> = LazyLock::new
     Ok(Arc::new(env))
 });
 
-/// Evaluates a tree in which [`compile_patterns`] has been. `scope` may be missing for what asks for nothing.
-pub(super) fn evaluate(tree: &IdedExpr, patterns: &Arc<[Regex]>, scope: Option<&Scope>) -> Result<Value, String> {
-    if let Some(scope) = scope
-        && limits::loops(tree) > 0
-    {
-        let work = limits::work(tree, limits::Lengths::of(scope));
-        if work > limits::MOST_WORK {
-            return Err(format!("it would take up to {work} steps; at most {} are made", limits::MOST_WORK));
-        }
-    }
-    let done = if limits::depth(tree) <= limits::SHALLOW {
-        Some(evaluate_here(tree, patterns, scope))
-    } else {
-        limits::on_big_stack(|| evaluate_here(tree, patterns, scope))
-    };
-    done.unwrap_or_else(|| Err(BROKE_OFF.to_owned()))
+/// A tree that is ready to be evaluated.
+pub(super) struct Program {
+    pub(super) tree: IdedExpr,
+    /// The patterns that are written out in it.
+    pub(super) patterns: Arc<[Regex]>,
+    /// The names it begins with somewhere.
+    names: Vec<String>,
+    loops: bool,
+    shallow: bool,
 }
 
-/// The same on the stack of the caller, who has to know that it suffices.
-pub(super) fn evaluate_here(tree: &IdedExpr, patterns: &Arc<[Regex]>, scope: Option<&Scope>) -> Result<Value, String> {
+impl Program {
+    /// A program of a tree in which [`compile_patterns`] has been.
+    pub(super) fn new(tree: IdedExpr, patterns: Vec<Regex>) -> Self {
+        let names = names(&tree).into_iter().map(str::to_owned).collect();
+        let (loops, shallow) = (limits::loops(&tree) > 0, limits::depth(&tree) <= limits::SHALLOW);
+        Self { tree, patterns: patterns.into(), names, loops, shallow }
+    }
+
+    pub(super) fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
+        if self.loops {
+            let work = limits::work(&self.tree, limits::Lengths::of(scope));
+            if work > limits::MOST_WORK {
+                return Err(format!("it would take up to {work} steps; at most {} are made", limits::MOST_WORK));
+            }
+        }
+        let run = || evaluate_here(&self.tree, &self.patterns, &self.names, Some(scope));
+        let done = if self.shallow { Some(run()) } else { limits::on_big_stack(run) };
+        done.unwrap_or_else(|| Err(BROKE_OFF.to_owned()))
+    }
+
+    /// Evaluates a part of the tree on the stack of the caller, who has to know that it suffices.
+    pub(super) fn part(&self, node: &IdedExpr, scope: Option<&Scope>) -> Result<Value, String> {
+        evaluate_here(node, &self.patterns, &self.names, scope)
+    }
+}
+
+fn evaluate_here(
+    tree: &IdedExpr,
+    patterns: &Arc<[Regex]>,
+    names: &[String],
+    scope: Option<&Scope>,
+) -> Result<Value, String> {
     let run = || {
-        let context = context(&names(tree), patterns, scope)?;
+        let context = context(names, patterns, scope)?;
         Value::resolve(tree, &context).map_err(|error| one_line(&error.to_string()))
     };
     // Nothing is known to panic in the library; if something does, it is a no like any other failure.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(BROKE_OFF.to_owned()))
 }
 
-fn context<'v>(names: &[&str], patterns: &Arc<[Regex]>, scope: Option<&Scope>) -> Result<Context<'static, 'v>, String> {
+fn context(
+    names: &[String],
+    patterns: &Arc<[Regex]>,
+    scope: Option<&Scope>,
+) -> Result<Context<'static, 'static>, String> {
     let env = ENVIRONMENT.as_ref().map_err(ToString::to_string)?;
     let mut context = Context::with_env(Arc::clone(env));
     for name in names {
         if let Some(value) = scope.and_then(|scope| scope.variable(name)) {
-            context.add_variable_from_value(*name, value.map_err(|error| format!("`{name}`: {error}"))?);
+            context.add_variable_from_value(name, value.map_err(|error| format!("`{name}`: {error}"))?);
         }
     }
-    let patterns = Arc::clone(patterns);
-    let compiled = move |text: Arc<String>, number: i64| {
-        let pattern = usize::try_from(number).ok().and_then(|number| patterns.get(number));
-        pattern.map(|pattern| Value::Bool(pattern.is_match(&text))).ok_or_else(|| failed("matches", "no such pattern"))
-    };
-    context.add_function(PATTERN, compiled).map_err(|error| error.to_string())?;
-    context.add_function(ANY_PATTERN, any_pattern).map_err(|error| error.to_string())?;
+    if !patterns.is_empty() {
+        let patterns = Arc::clone(patterns);
+        let compiled = move |text: Arc<String>, number: i64| {
+            let pattern = usize::try_from(number).ok().and_then(|number| patterns.get(number));
+            let found = pattern.map(|pattern| Value::Bool(pattern.is_match(&text)));
+            found.ok_or_else(|| failed("matches", "no such pattern"))
+        };
+        context.add_function(PATTERN, compiled).map_err(|error| error.to_string())?;
+    }
     Ok(context)
 }
 
@@ -157,15 +187,22 @@ fn pattern(text: &str, size: usize) -> Result<Regex, String> {
     })
 }
 
-fn any_pattern(text: Arc<String>, source: Arc<String>) -> Result<Value, ExecutionError> {
+/// `text.matches(pattern)` with a pattern that is worked out.
+fn any_pattern<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let text = |number| text_at(&args, number).unwrap_or_default();
+    let source = text(1);
     if source.len() > LONGEST_PATTERN {
         return Err(failed(
             "matches",
             format!("a pattern that is not written out has at most {LONGEST_PATTERN} bytes"),
         ));
     }
-    let compiled = pattern(&source, PATTERN_SIZE[1]).map_err(|problem| failed("matches", problem))?;
-    Ok(Value::Bool(compiled.is_match(&text)))
+    let compiled = pattern(source, PATTERN_SIZE[1]).map_err(|problem| failed("matches", problem))?;
+    Ok(CowVal::owned(CelBool::from(compiled.is_match(text(0)))))
+}
+
+fn text_at<'a>(args: &'a [CowVal<'_, '_>], number: usize) -> Option<&'a str> {
+    args.get(number).and_then(|arg| arg.downcast_ref::<CelString<'_>>()).map(CelString::inner)
 }
 
 fn failed(function: &str, message: impl ToString) -> ExecutionError {

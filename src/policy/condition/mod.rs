@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use cel::common::ast::{Expr, LiteralValue};
 use cel::{IdedExpr, Value};
-use regex::Regex;
 
 pub use scope::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 pub use source::Span;
@@ -40,9 +39,7 @@ pub struct Expression {
 }
 
 struct Compiled {
-    tree: IdedExpr,
-    /// The patterns that are written out in it.
-    patterns: Arc<[Regex]>,
+    program: eval::Program,
     /// Parameters it names.
     params: BTreeSet<String>,
 }
@@ -155,16 +152,16 @@ impl Expression {
             );
             return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
         }
-        let patterns: Arc<[Regex]> = patterns.into();
+        let program = eval::Program::new(tree, patterns);
         let wrong = wrong.into_iter().map(|(node, message)| {
             let node = IdedExpr { id: node, ..IdedExpr::default() };
             Problem::error(Code::BadExpression, places.span(&node), message)
         });
         let mut problems: Vec<Problem> = wrong.collect();
         if problems.is_empty() {
-            problems = check::check(&tree, &places, &patterns, environment, wanted);
+            problems = check::check(&program, &places, environment, wanted);
         }
-        let compiled = Arc::new(Compiled { tree, patterns, params });
+        let compiled = Arc::new(Compiled { program, params });
         Checked::new(Some(Self { source: source.to_owned(), compiled }), problems)
     }
 
@@ -187,7 +184,7 @@ impl Expression {
     }
 
     fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
-        eval::evaluate(&self.compiled.tree, &self.compiled.patterns, Some(scope)).map_err(ExpressionError)
+        self.compiled.program.evaluate(scope).map_err(ExpressionError)
     }
 }
 

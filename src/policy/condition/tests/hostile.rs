@@ -73,9 +73,9 @@ fn the_stack_bears_what_the_count_of_operators_would_refuse() {
         let gone = limits::on_big_stack(|| {
             if let Ok((tree, places)) = eval::parse(&monster) {
                 let source = Source::new(&monster, places);
-                let patterns: Arc<[Regex]> = Vec::new().into();
-                let _ = check::check(&tree, &source, &patterns, &Environment::default(), Wanted::Condition);
-                let _ = eval::evaluate_here(&tree, &patterns, None);
+                let program = eval::Program::new(tree, Vec::new());
+                let _ = check::check(&program, &source, &Environment::default(), Wanted::Condition);
+                let _ = program.part(&program.tree, None);
             }
         });
         assert!(gone.is_some(), "{monster}");
@@ -141,7 +141,7 @@ fn shallow_trees_need_little_stack() {
         });
         let trees = deepest.take(SHALLOW + 2).filter_map(|source| {
             let expression = Expression::compile(&source, &Environment::default()).value?;
-            (limits::depth(&expression.compiled.tree) <= SHALLOW).then_some(expression)
+            (limits::depth(&expression.compiled.program.tree) <= SHALLOW).then_some(expression)
         });
         for expression in trees {
             tested += 1;

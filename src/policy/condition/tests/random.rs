@@ -250,11 +250,11 @@ fn run(own: bool, risk: Risk, role: &'static str, cases: u32) -> BTreeMap<Code, 
         let Ok((mut tree, _)) = eval::parse(&source) else { return Ok(()) };
         let mut patterns = Vec::new();
         eval::compile_patterns(&mut tree, &mut patterns, &mut Vec::new());
-        let patterns: Arc<[Regex]> = patterns.into();
+        let program = eval::Program::new(tree, patterns);
         for problem in &compiled.problems {
-            let Some(node) = outside_loops(&tree, problem.node) else { continue };
+            let Some(node) = outside_loops(&program.tree, problem.node) else { continue };
             for scope in &scopes {
-                let value = eval::evaluate_here(node, &patterns, Some(scope));
+                let value = program.part(node, Some(scope));
                 prop_assert!(!broken(problem, &value), "{source}\n{problem:#?}\ngives {value:?} for {scope:#?}");
             }
         }

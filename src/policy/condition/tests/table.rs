@@ -378,8 +378,9 @@ fn the_table_of_functions_is_that_of_the_evaluation() {
     ];
     let overload = |source: &str| {
         let (tree, _) = eval::parse(source).unwrap();
-        let patterns: Arc<[Regex]> = Vec::new().into();
-        !matches!(eval::evaluate_here(&tree, &patterns, None), Err(error) if error.contains("no matching overload") || error.contains("Undeclared"))
+        let program = eval::Program::new(tree, Vec::new());
+        !matches!(
+            program.part(&program.tree, None), Err(error) if error.contains("no matching overload") || error.contains("Undeclared"))
     };
     let mut names: Vec<&str> = SIGNATURES.iter().map(|known| known.name).collect();
     names.dedup();
