@@ -7,6 +7,7 @@ use super::super::model::{ParamValue, Person};
 use super::*;
 
 mod hostile;
+mod page;
 mod places;
 mod random;
 mod table;
