@@ -152,7 +152,7 @@ pub(super) const SIGNATURES: &[Signature] = &[
     of("bool", &[Text], Type::Bool),
     of("bytes", &[Text], Type::Bytes),
     of("bytes", &[Bytes], Type::Bytes),
-    of("type", &[Any], Type::Type),
+    of("type", &[Any], Type::Kind),
 ];
 
 /// The macros, for "did you mean"; they are no calls any more once the expression is read.

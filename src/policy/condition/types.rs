@@ -21,7 +21,7 @@ pub(super) enum Type {
     Duration,
     Timestamp,
     /// What `type()` gives.
-    Type,
+    Kind,
     List(Box<Types>),
     /// Keys and values.
     Map(Box<Types>, Box<Types>),
@@ -106,7 +106,7 @@ impl Type {
             Self::Bytes => "bytes",
             Self::Duration => "a duration",
             Self::Timestamp => "a timestamp",
-            Self::Type => "a type",
+            Self::Kind => "a type",
             Self::List(_) => "a list",
             Self::Map(..) | Self::Record(_) => "a map",
         }

@@ -32,7 +32,10 @@ fn params() -> BTreeMap<ParamName, ParamSpec> {
 /// What stands behind "```cel" on the page, with the code it must give, if any.
 fn examples(page: &str) -> Vec<(&str, &str)> {
     let blocks = page.split("```cel").skip(1);
-    blocks.map(|block| block.split_once('\n').unwrap()).map(|(code, rest)| (code.trim(), rest.split("\n```").next().unwrap())).collect()
+    blocks
+        .map(|block| block.split_once('\n').unwrap())
+        .map(|(code, rest)| (code.trim(), rest.split("\n```").next().unwrap()))
+        .collect()
 }
 
 #[test]
