@@ -68,7 +68,7 @@ codes! {
     PolicyApprovalOpen = "DP0215", "Anybody could change the policy", "`settings.policy_approval` must name a rule with at least one stage.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
-    ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than a million steps.";
+    ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
     TypeError = "DP0304", "The types in an expression do not fit", "A condition is true or false; a duration is compared with a duration (`duration('2h')`), a timestamp with a timestamp. The reference of expressions lists the types of all names and functions.";
     AlwaysTrue = "DP0305", "An expression is always true", "It asks nothing: whoever wrote it expected it to refuse somebody. The message says why it cannot be false.";
     AlwaysFalse = "DP0306", "An expression is always false", "Nobody can ever meet it, or the stage never counts. Often a name is misspelt; the message says why it cannot be true.";

@@ -67,7 +67,6 @@ pub(super) fn check<'a>(
     let mut check = Check { environment, source, program, problems: Vec::new(), bound: Vec::new() };
     let fact = check.walk(tree);
     check.result(tree, &fact, wanted);
-    check.problems.sort_by_key(|problem| problem.span);
     check.problems
 }
 
@@ -120,7 +119,7 @@ impl<'a> Check<'a> {
             }
             return;
         }
-        let why = if self.closed(tree) { ": it asks nothing about the request" } else { "" };
+        let why = if limits::closed(tree) { ": it asks nothing about the request" } else { "" };
         let message = format!("this is always {truth}{why}");
         let help =
             if truth { "It allows everything. Remove it, or ask what was meant." } else { "Nobody can meet it." };
@@ -133,27 +132,6 @@ impl<'a> Check<'a> {
             .push(Problem { help: help.into(), ..Problem::warning(code, self.source.span(node), message) }.at(node));
     }
 
-    /// Whether the node asks for nothing from outside of it.
-    fn closed(&self, node: &IdedExpr) -> bool {
-        fn free(node: &IdedExpr, bound: &mut Vec<String>) -> bool {
-            match &node.expr {
-                Expr::Ident(name) => !bound.contains(name),
-                Expr::Comprehension(each) => {
-                    if free(&each.iter_range, bound) || free(&each.accu_init, bound) {
-                        return true;
-                    }
-                    let before = bound.len();
-                    bound.extend([each.iter_var.clone(), each.accu_var.clone()]);
-                    let inner = [&each.loop_cond, &each.loop_step, &each.result].iter().any(|part| free(part, bound));
-                    bound.truncate(before);
-                    inner
-                }
-                _ => limits::parts(node).into_iter().any(|part| free(part, bound)),
-            }
-        }
-        !free(node, &mut Vec::new())
-    }
-
     fn walk(&mut self, node: &'a IdedExpr) -> Fact {
         let errors = |check: &Self| check.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         let before = errors(self);
@@ -161,7 +139,7 @@ impl<'a> Check<'a> {
         let literal = matches!(node.expr, Expr::Literal(_) | Expr::Ident(_));
         if !literal
             && errors(self) == before
-            && self.closed(node)
+            && limits::closed(node)
             && limits::work(node, limits::Lengths::USUAL) <= MOST_WORK
         {
             match self.program.part(node, None) {
@@ -373,7 +351,7 @@ impl<'a> Check<'a> {
                 truth = Some(false);
             }
         }
-        if let Some(truth) = truth.filter(|_| !self.closed(node)) {
+        if let Some(truth) = truth.filter(|_| !limits::closed(node)) {
             let why = literals::reason((left, &one.known), (right, &other.known), self.source);
             let help = literals::instead(&self.domain(left, &one.known), &self.domain(right, &other.known));
             self.certain(node, truth, format!("this is always {truth}{why}"), help);
@@ -436,7 +414,7 @@ impl<'a> Check<'a> {
         let unequal = operator == "_!=_";
         let possible = one.types.may(|one| other.types.may(|other| one.can_equal(other)));
         let truth = if possible { Known::compare(operator, &one.known, &other.known) } else { Some(unequal) };
-        if let Some(truth) = truth.filter(|_| !self.closed(node)) {
+        if let Some(truth) = truth.filter(|_| !limits::closed(node)) {
             let (why, help) = if possible {
                 (
                     literals::reason((left, &one.known), (right, &other.known), self.source),

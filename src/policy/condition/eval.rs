@@ -17,7 +17,7 @@ pub(super) const PATTERN: &str = "@pattern";
 /// What any other call of `matches` becomes.
 pub(super) const ANY_PATTERN: &str = "@any_pattern";
 /// Bytes a compiled pattern may take: the first if it is written out, the second if it is compiled at each evaluation.
-const PATTERN_SIZE: [usize; 2] = [1 << 20, 1 << 17];
+const PATTERN_SIZE: [usize; 2] = [1 << 20, 1 << 18];
 /// Bytes of a pattern that is not written out.
 const LONGEST_PATTERN: usize = 200;
 
@@ -55,13 +55,13 @@ impl Program {
     }
 
     pub(super) fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
-        if self.loops {
-            let work = limits::work(&self.tree, limits::Lengths::of(scope));
+        let run = || {
+            let work = if self.loops { limits::work(&self.tree, limits::Lengths::of(scope)) } else { 0 };
             if work > limits::MOST_WORK {
                 return Err(format!("it would take up to {work} steps; at most {} are made", limits::MOST_WORK));
             }
-        }
-        let run = || evaluate_here(&self.tree, &self.patterns, &self.names, Some(scope));
+            evaluate_here(&self.tree, &self.patterns, &self.names, Some(scope))
+        };
         let done = if self.shallow { Some(run()) } else { limits::on_big_stack(run) };
         done.unwrap_or_else(|| Err(BROKE_OFF.to_owned()))
     }

@@ -15,10 +15,13 @@ use super::{Problem, Scope, Span};
 pub(super) const LONGEST: usize = 1_024;
 /// Operators, selectors and brackets an expression may have.
 pub(super) const MOST_OPERATORS: usize = 100;
+/// How deep the syntax tree may be. [`MOST_OPERATORS`] spell no more; this holds if the count should be wrong, for trees are
+/// dropped on any stack.
+pub(super) const DEEPEST: usize = 150;
 /// How deep `all`, `exists`, `map` and `filter` may be nested.
 pub(super) const DEEPEST_LOOP: usize = 2;
-/// Steps an evaluation may take; a step is about a third of a microsecond in a release build.
-pub(super) const MOST_WORK: u64 = 1_000_000;
+/// Steps an evaluation may take; a step is a third of a microsecond at most in a release build.
+pub(super) const MOST_WORK: u64 = 3_000_000;
 /// Names the lists of a person are assumed to have when an expression is compiled.
 const USUAL_LIST: u64 = 100;
 
@@ -133,6 +136,27 @@ pub(super) fn loops(node: &IdedExpr) -> usize {
         }
         _ => inside(&parts(node)),
     }
+}
+
+/// Whether a tree asks for nothing from outside of it.
+pub(super) fn closed(node: &IdedExpr) -> bool {
+    fn free<'a>(node: &'a IdedExpr, bound: &mut Vec<&'a str>) -> bool {
+        match &node.expr {
+            Expr::Ident(name) => !bound.contains(&name.as_str()),
+            Expr::Comprehension(each) => {
+                if free(&each.iter_range, bound) || free(&each.accu_init, bound) {
+                    return true;
+                }
+                let before = bound.len();
+                bound.extend([each.iter_var.as_str(), each.accu_var.as_str()]);
+                let inner = [&each.loop_cond, &each.loop_step, &each.result].into_iter().any(|part| free(part, bound));
+                bound.truncate(before);
+                inner
+            }
+            _ => parts(node).into_iter().any(|part| free(part, bound)),
+        }
+    }
+    !free(node, &mut Vec::new())
 }
 
 /// How long the lists and texts are that an expression can reach.

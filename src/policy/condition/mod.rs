@@ -136,7 +136,11 @@ impl Expression {
                 return refuse(Problem::error(Code::BadExpression, span, message));
             }
         };
-        if limits::depth(&tree) > limits::LONGEST || limits::loops(&tree) > limits::DEEPEST_LOOP {
+        if limits::depth(&tree) > limits::DEEPEST {
+            let message = format!("the expression is nested deeper than {}", limits::DEEPEST);
+            return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
+        }
+        if limits::loops(&tree) > limits::DEEPEST_LOOP {
             let message = format!("loops are nested deeper than {}", limits::DEEPEST_LOOP);
             return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
         }
@@ -158,9 +162,8 @@ impl Expression {
             Problem::error(Code::BadExpression, places.span(&node), message)
         });
         let mut problems: Vec<Problem> = wrong.collect();
-        if problems.is_empty() {
-            problems = check::check(&program, &places, environment, wanted);
-        }
+        problems.extend(check::check(&program, &places, environment, wanted));
+        problems.sort_by_key(|problem| problem.span);
         let compiled = Arc::new(Compiled { program, params });
         Checked::new(Some(Self { source: source.to_owned(), compiled }), problems)
     }

@@ -135,7 +135,8 @@ impl Type {
 pub struct Environment<'a> {
     /// The parameters the role declares; `None` where the expression serves several roles.
     pub params: Option<&'a BTreeMap<ParamName, ParamSpec>>,
-    /// The role, if the expression is for this one only.
+    /// The role, if the expression is for this one only. Not for what several roles inherit: what is always true for one of
+    /// them would be reported.
     pub role: Option<(&'a RoleName, Risk)>,
     /// Every role of the policy; empty if unknown.
     pub roles: &'a [String],

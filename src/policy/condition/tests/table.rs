@@ -360,6 +360,13 @@ fn what_is_always_true_or_false_is_found() {
     assert!(own[0].message.ends_with("and so the whole expression is always false") && any.is_empty(), "{own:?}");
 }
 
+#[test]
+fn a_bad_pattern_hides_nothing_else() {
+    let (_, found) = problems("request.ticket.matches('(') || request.tickt == ''");
+    let codes: Vec<Code> = found.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [Code::BadExpression, Code::UnknownName], "{found:#?}");
+}
+
 /// Every function in the table is one of the library's or ours, with exactly these types.
 #[test]
 fn the_table_of_functions_is_that_of_the_evaluation() {
