@@ -353,13 +353,23 @@ impl<'a> Check<'a> {
         }
         if let Some(truth) = truth.filter(|_| !limits::closed(node)) {
             let why = literals::reason((left, &one.known), (right, &other.known), self.source);
-            let help = literals::instead(&self.domain(left, &one.known), &self.domain(right, &other.known));
+            let help = self.meant((left, &one.known), (right, &other.known));
             self.certain(node, truth, format!("this is always {truth}{why}"), help);
         } else if operator == "@in" {
             self.slips(&one.known, right);
         }
         let known = if matches!(types.known(), Some([Type::Bool])) { truth.into() } else { Known::Nothing };
         Fact { types, known }
+    }
+
+    /// "Did you mean", if one side is written out.
+    fn meant(&self, left: (&IdedExpr, &Known), right: (&IdedExpr, &Known)) -> String {
+        let (written, (node, known)) = match (&left.0.expr, &right.0.expr) {
+            (Expr::Literal(_), _) => (left.1, right),
+            (_, Expr::Literal(_)) => (right.1, left),
+            _ => return String::new(),
+        };
+        literals::instead(written, &self.domain(node, known))
     }
 
     /// What a field could be in any role, for "did you mean": here it may be known.
@@ -384,7 +394,7 @@ impl<'a> Check<'a> {
             let element_is = Known::OneOf(vec![Value::from(text.inner())]);
             if possible.len() > 1
                 && Known::compare("_==_", one, &element_is) == Some(false)
-                && let help = literals::instead(one, &element_is)
+                && let help = literals::instead(&element_is, one)
                 && help.starts_with("Did you mean")
             {
                 self.certain(element, false, format!("it is never {:?}", text.inner()), help);
@@ -418,7 +428,7 @@ impl<'a> Check<'a> {
             let (why, help) = if possible {
                 (
                     literals::reason((left, &one.known), (right, &other.known), self.source),
-                    literals::instead(&self.domain(left, &one.known), &self.domain(right, &other.known)),
+                    self.meant((left, &one.known), (right, &other.known)),
                 )
             } else {
                 let (_, help) = literals::misfit(operator, &one.types, &other.types);

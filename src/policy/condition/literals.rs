@@ -74,6 +74,9 @@ fn words(known: &Known) -> Option<String> {
     match known {
         Known::OneOf(values) if values.len() == 1 => list(values),
         Known::OneOf(values) => list(values).map(|all| format!("one of {all}{}", more(values))),
+        Known::Elements(values) if values.len() == 1 => {
+            list(values).map(|only| format!("a list with nothing but {only}"))
+        }
         Known::Elements(values) => list(values).map(|all| format!("a list of some of {all}{}", more(values))),
         Known::Between(least, most) => Some(format!("between {} and {}", value(least)?, value(most)?)),
         Known::Nothing => None,
@@ -100,8 +103,8 @@ fn value(value: &Value) -> Option<String> {
     }
 }
 
-/// "Did you mean", for a text that is compared with texts it never equals.
-pub(super) fn instead(one: &Known, other: &Known) -> String {
+/// "Did you mean", for a text that is written out and compared with texts it never equals.
+pub(super) fn instead(written: &Known, possible: &Known) -> String {
     let texts = |known: &Known| -> Vec<String> {
         let (Known::OneOf(values) | Known::Elements(values)) = known else { return Vec::new() };
         let text = |value: &Value| match value {
@@ -110,17 +113,10 @@ pub(super) fn instead(one: &Known, other: &Known) -> String {
         };
         values.iter().filter_map(text).collect()
     };
-    let (one, other) = (texts(one), texts(other));
-    let (written, possible) = match (one.as_slice(), other.as_slice()) {
-        ([written], possible) if possible.len() != 1 => (written, possible),
-        (possible, [written]) => (written, possible),
-        _ => return String::new(),
-    };
-    if possible.contains(written) {
-        return String::new();
-    }
-    suggest(written, possible.iter().map(String::as_str))
-        .map_or(String::new(), |near| format!("Did you mean `'{near}'`?"))
+    let (written, possible) = (texts(written), texts(possible));
+    let [written] = written.as_slice() else { return String::new() };
+    let near = suggest(written, possible.iter().map(String::as_str)).filter(|near| near != written);
+    near.map_or(String::new(), |near| format!("Did you mean `'{near}'`?"))
 }
 
 /// What is wrong with arguments that are written out, though their types are right.

@@ -361,6 +361,16 @@ fn what_is_always_true_or_false_is_found() {
 }
 
 #[test]
+fn what_is_suggested_is_never_what_is_written() {
+    let groups = ["sre".to_owned()];
+    let environment = Environment { groups: &groups, ..Environment::default() };
+    for source in ["'sree' in subject.groups", "subject.groups.exists(g, 'sree' == g)"] {
+        let found = Expression::compile(source, &environment).problems;
+        assert_eq!(found[0].help, "Did you mean `'sre'`?", "{source}: {found:#?}");
+    }
+}
+
+#[test]
 fn a_bad_pattern_hides_nothing_else() {
     let (_, found) = problems("request.ticket.matches('(') || request.tickt == ''");
     let codes: Vec<Code> = found.iter().map(|problem| problem.code).collect();
