@@ -73,7 +73,10 @@ codes! {
     BadTable = "DP0220", "A table cannot be used", "A table is a list of rows, each with a value for every column. `${each.COLUMN}` stands for a value; the name of what is made from several rows must hold one.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
-    ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep.";
+    ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
+    TypeError = "DP0304", "The types in an expression do not fit", "A condition is true or false; a duration is compared with a duration (`duration('2h')`), a timestamp with a timestamp. The reference of expressions lists the types of all names and functions.";
+    AlwaysTrue = "DP0305", "An expression is always true", "It asks nothing: whoever wrote it expected it to refuse somebody. The message says why it cannot be false.";
+    AlwaysFalse = "DP0306", "An expression is always false", "Nobody can ever meet it, or the stage never counts. Often a name is misspelt; the message says why it cannot be true.";
     RequesterNotAllowed = "DP0401", "This person may not have this role", "The role's `requesters` (or `break_glass.requesters`) do not include them.";
     OnBehalfNotAllowed = "DP0402", "Requesting for somebody else is not allowed", "Only whom the role's `may_request_for` names may do that.";
     UnknownAccount = "DP0403", "There is no such account", "Check the spelling of the login.";

@@ -14,6 +14,8 @@ use super::yaml::{Node, Report, Spot, Value};
 const MOST_VALUES: usize = 200_000;
 /// The sections whose entries `for_each` can make.
 const REPEATED: [&str; 4] = ["targets", "templates", "roles", "approvals"];
+/// What belongs to an entry alone.
+const NOT_INHERITED: [&str; 3] = ["allow", "extends", "for_each"];
 /// What restricts adds up: whoever extends a role must not lose its conditions by adding one.
 const ADDS_UP: [&str; 2] = ["requires", "conditions"];
 
@@ -58,13 +60,6 @@ fn never_used(what: &str, name: &Node) -> Remark {
 fn section_of<'n>(file: &'n mut Node, section: &str) -> Option<&'n mut Value> {
     let Value::Map(entries) = &mut file.value else { return None };
     entries.iter_mut().find(|(key, _)| key.text() == Some(section)).map(|(_, node)| &mut node.value)
-}
-
-/// The value of a key, taken out of what it stands in.
-fn take(node: &mut Node, key: &str) -> Option<Node> {
-    let Value::Map(entries) = &mut node.value else { return None };
-    let at = entries.iter().position(|(name, _)| name.text() == Some(key))?;
-    Some(entries.remove(at).1)
 }
 
 /// The tables of all files, by name.
@@ -129,8 +124,8 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
 }
 
 /// One entry, or one for each row of its table.
-fn repeat((key, mut node): (Node, Node), tables: &Tables, left: &mut usize, report: &mut Report) -> Vec<(Node, Node)> {
-    let Some(table) = take(&mut node, "for_each") else { return vec![(key, node)] };
+fn repeat((key, node): (Node, Node), tables: &Tables, left: &mut usize, report: &mut Report) -> Vec<(Node, Node)> {
+    let Some(table) = node.get("for_each").cloned() else { return vec![(key, node)] };
     let rows = match table.text().map(|name| (name, tables.get(name))) {
         None => rows(&table, report),
         Some((_, Some(rows))) => rows.clone(),
@@ -249,7 +244,7 @@ fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
         for section in ["templates", "roles"] {
             let Some(Value::Map(entries)) = section_of(file, section) else { continue };
             for (key, node) in entries {
-                let parents = take(node, "extends").map_or_else(Vec::new, |extends| parents(extends, report));
+                let parents = node.get("extends").cloned().map_or_else(Vec::new, |extends| parents(extends));
                 let Some(name) = key.text() else { continue };
                 if let Some(first) = heritage.written.get(name) {
                     if first.is_template != (section == "templates") {
@@ -298,15 +293,12 @@ fn twice(name: &str, spot: &Spot, first: &Written, report: &mut Report) {
 }
 
 /// The names in `extends`.
-fn parents(extends: Node, report: &mut Report) -> Vec<Node> {
+fn parents(extends: Node) -> Vec<Node> {
     match extends.value {
         Value::List(items) => items,
         Value::Scalar(_) if extends.text().is_some() => vec![extends],
-        _ => {
-            let message = format!("this is {}; expected the names of templates or roles", extends.what());
-            report.error(&extends.spot, Code::WrongType, message, "Write `extends: NAME` or `extends: [NAME, NAME]`.");
-            Vec::new()
-        }
+        // Told by whoever reads the role.
+        _ => Vec::new(),
     }
 }
 
@@ -369,12 +361,12 @@ impl Heritage {
     }
 }
 
-/// Gives `node` what only `parent` has, and both's restrictions. What is allowed to be silent is not inherited.
+/// Gives `node` what only `parent` has, and both's restrictions.
 fn add(node: &mut Node, parent: Node) {
     let (Value::Map(own), Value::Map(theirs)) = (&mut node.value, parent.value) else { return };
     for (key, value) in theirs {
         let name = key.text().unwrap_or_default().to_owned();
-        if name == "allow" {
+        if NOT_INHERITED.contains(&name.as_str()) {
             continue;
         }
         match own.iter_mut().find(|(own, _)| own.text() == Some(&name)) {

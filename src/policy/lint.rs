@@ -48,8 +48,8 @@ impl Silenced {
         self.0.extend(allowed.0.iter().map(|(code, reason)| (Some(owner.clone()), code.clone(), reason.clone())));
     }
 
-    /// Reports the remarks nobody silenced, and what silences nothing.
-    pub fn tell(self, remarks: Vec<Remark>, report: &mut Report) {
+    /// Reports the remarks nobody silenced, and, if these are `all` there are, what silences nothing.
+    pub fn tell(self, remarks: Vec<Remark>, all: bool, report: &mut Report) {
         let mut idle: Vec<bool> = self.0.iter().map(|_| true).collect();
         for remark in remarks {
             let mut silent = false;
@@ -67,7 +67,7 @@ impl Silenced {
             if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
                 let message = format!("`{}` is silenced without a reason", **code);
                 report.error(&code.spot, Code::BadText, message, "Say why it is meant to be so.");
-            } else if idle {
+            } else if idle && all {
                 let message = format!("`{}` silences nothing here", **code);
                 report.warn(&code.spot, Code::UnusedAllowance, message, Code::UnusedAllowance.explanation());
             }
@@ -244,7 +244,8 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
 }
 
 fn unused_params(role: &Role) -> Vec<String> {
-    let conditions = role.conditions.iter().map(|condition| &condition.expression).flat_map(Expression::params);
+    let conditions =
+        role.conditions.iter().map(|condition| &condition.expression).flat_map(Expression::params).cloned();
     let used: BTreeSet<String> = conditions.chain(role.entitlements.iter().flat_map(params_of)).collect();
     role.params.keys().map(ToString::to_string).filter(|name| !used.contains(name)).collect()
 }

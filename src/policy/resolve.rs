@@ -48,13 +48,15 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
             report.error(&spot, Code::WrongExtension, message, "Rename it, or move it elsewhere.");
         }
     }
-    let remarks = expand(&mut trees, &mut report);
+    let unused = expand(&mut trees, &mut report);
     let documents: Vec<PolicyFile> = trees.iter().filter_map(|tree| PolicyFile::decode(tree, &mut report)).collect();
-    let mut resolver = Resolver { configured, report, remarks, ..Resolver::default() };
+    let mut resolver = Resolver { configured, files: Some(files), report, unused, ..Resolver::default() };
     let whole = documents.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
     for document in &documents {
         resolver.declare(document);
     }
+    resolver.role_names = resolver.roles.keys().map(ToString::to_string).collect();
+    resolver.group_names = resolver.groups.keys().map(ToString::to_string).collect();
     // Without one of its files everything that refers to it would look wrong.
     let policy = whole.then(|| resolver.resolve(documents));
     let mut findings = resolver.report.findings;
@@ -86,6 +88,12 @@ type Seen<K> = BTreeMap<K, Spot>;
 #[derive(Default)]
 struct Resolver<'a> {
     configured: Option<&'a BTreeMap<TargetName, TargetKind>>,
+    /// What was read, for the places of characters.
+    files: Option<&'a BTreeMap<String, Vec<u8>>>,
+    /// The names of all roles and groups, for what expressions compare with.
+    role_names: Vec<String>,
+    group_names: Vec<String>,
+    has_role_defaults: bool,
     report: Report,
     settings: Option<Spot>,
     people: Seen<Login>,
@@ -97,6 +105,8 @@ struct Resolver<'a> {
     approvals: Seen<ApprovalName>,
     used: Used,
     remarks: Vec<Remark>,
+    /// Templates and tables: as long as there are mistakes, what uses them may not be known.
+    unused: Vec<Remark>,
 }
 
 impl Resolver<'_> {
@@ -164,6 +174,7 @@ impl Resolver<'_> {
         for document in &documents {
             if let Some(settings) = &document.settings {
                 policy.settings = self.settings(settings);
+                self.has_role_defaults |= settings.role_defaults.is_some();
                 allowed.extend(settings.allow.0.clone());
             }
             for (name, members) in &document.groups.0 {
@@ -182,7 +193,7 @@ impl Resolver<'_> {
             for (name, rule) in document.approvals.0 {
                 let Some(rule) = rule else { continue };
                 silenced.add(&name.spot, &rule.allow);
-                let rule = self.approval(name.into_inner(), rule);
+                let rule = self.approval(name, rule);
                 policy.approvals.insert(rule.name.clone(), rule);
             }
             for (name, role) in document.roles.0 {
@@ -203,7 +214,8 @@ impl Resolver<'_> {
         }
         self.check_approvals(&policy);
         self.check_tests(&policy);
-        if !self.report.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        let broken = self.report.findings.iter().any(|finding| finding.severity == Severity::Error);
+        if !broken {
             let places = Places {
                 groups: &self.groups,
                 targets: &self.target_places,
@@ -212,8 +224,9 @@ impl Resolver<'_> {
                 people: &self.people,
             };
             self.remarks.extend(lint(&policy, places, &self.used));
-            silenced.tell(std::mem::take(&mut self.remarks), &mut self.report);
+            self.remarks.append(&mut self.unused);
         }
+        silenced.tell(std::mem::take(&mut self.remarks), !broken, &mut self.report);
         policy
     }
 

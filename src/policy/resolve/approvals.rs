@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::Resolver;
+use crate::policy::condition::Expression;
 use crate::policy::document::{ApprovalDoc, StageDoc};
 use crate::policy::model::{Approval, Escalation, Policy, Stage};
 use crate::policy::name::ApprovalName;
 use crate::policy::principal::Principal;
-use crate::policy::yaml::Spot;
+use crate::policy::yaml::{At, Spot};
 use crate::policy::{Code, Place};
 
 impl Resolver<'_> {
-    pub(super) fn approval(&mut self, name: ApprovalName, document: ApprovalDoc) -> Approval {
+    pub(super) fn approval(&mut self, name: At<ApprovalName>, document: ApprovalDoc) -> Approval {
+        let owner = name.spot.clone();
+        let name = name.into_inner();
         let mut names = BTreeSet::new();
         for stage in &document.stages {
             if !names.insert((*stage.name).clone()) {
@@ -19,11 +22,11 @@ impl Resolver<'_> {
                 self.report.error(&stage.name.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
             }
         }
-        let stages = document.stages.into_iter().map(|stage| self.stage(&name, stage)).collect();
+        let stages = document.stages.into_iter().map(|stage| self.stage(&owner, &name, stage)).collect();
         Approval { name, stages }
     }
 
-    fn stage(&mut self, rule: &ApprovalName, document: StageDoc) -> Stage {
+    fn stage(&mut self, owner: &Spot, rule: &ApprovalName, document: StageDoc) -> Stage {
         let required = document.required.as_ref().map_or(1, |required| **required);
         let approvers = self.principals(&document.approvers);
         let mut everybody = approvers.clone();
@@ -48,7 +51,10 @@ impl Resolver<'_> {
             let message = format!("stage `{}` of `{rule}` {problem}", *document.name);
             self.report.error(&document.name.spot, Code::BadStage, message, Code::BadStage.explanation());
         }
-        let when = document.when.as_ref().and_then(|when| self.expression(when));
+        let when = document.when.as_ref().and_then(|when| {
+            let checked = Expression::compile(when, &self.environment(None, None));
+            self.checked(Some(owner), when, checked)
+        });
         Stage { name: document.name.into_inner(), when, approvers, required, escalate }
     }
 

@@ -1,16 +1,17 @@
 //! Roles: who may ask, for how long, and what it gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Resolver;
-use crate::policy::condition::{Expression, ExpressionError, Template};
+use crate::policy::condition::{Checked, Environment, Expression, Template};
 use crate::policy::document::{BreakGlassDoc, EntitlementDoc, ParamDoc, ParamType, RoleDoc};
 use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
-use crate::policy::model::{BreakGlass, Condition, ParamKind, ParamSpec, Role, Settings};
+use crate::policy::lint::Remark;
+use crate::policy::model::{BreakGlass, Condition, ParamKind, ParamSpec, Risk, Role, Settings};
 use crate::policy::name::{ParamName, RoleName, TargetName};
 use crate::policy::yaml::decode::did_you_mean;
 use crate::policy::yaml::{At, Entries, Spot};
-use crate::policy::{Code, Duration, Place};
+use crate::policy::{Code, Duration, Severity};
 
 impl Resolver<'_> {
     /// A role, if it has what every role needs. Of a template some may still be missing, and nothing comes of it.
@@ -49,16 +50,19 @@ impl Resolver<'_> {
         let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
         let params = self.params(document.params);
         let mut conditions = Vec::new();
+        // What several roles share may be true of one of them and not of another: that is no mistake.
+        let shares = is_template || document.extends.is_some() || document.for_each.is_some() || self.has_role_defaults;
+        let role = (!shares).then_some((&name, document.risk));
         for condition in document.conditions {
-            if let Some(expression) = self.expression(&condition.expr) {
-                self.check_params(&condition.expr, &expression.params(), &params);
+            let checked = Expression::compile(&condition.expr, &self.environment(role, Some(&params)));
+            if let Some(expression) = self.checked(Some(&owner), &condition.expr, checked) {
                 conditions.push(Condition { expression, message: condition.message });
             }
         }
         let entitlements = document
             .entitlements
             .into_iter()
-            .filter_map(|entitlement| self.entitlement(entitlement, &params))
+            .filter_map(|entitlement| self.entitlement(entitlement, &owner, role, &params))
             .collect();
         Some(Role {
             name,
@@ -131,36 +135,30 @@ impl Resolver<'_> {
     fn entitlement(
         &mut self,
         document: At<EntitlementDoc>,
+        owner: &Spot,
+        role: Option<(&RoleName, Risk)>,
         params: &BTreeMap<ParamName, ParamSpec>,
     ) -> Option<EntitlementTemplate> {
         let place = document.place();
-        let (target, access, sources): (_, _, Vec<(At<String>, Template)>) = match document.into_inner() {
-            EntitlementDoc::Github(doc) => {
-                let team = self.text(&doc.team)?;
-                (doc.target, AccessTemplate::Github { team: team.clone() }, vec![(doc.team, team)])
-            }
+        let mut template = |source: &At<String>, many: bool| {
+            let checked = Template::compile(source, &self.environment(role, Some(params)), many);
+            self.checked(Some(owner), source, checked)
+        };
+        let (target, access) = match document.into_inner() {
+            EntitlementDoc::Github(doc) => (doc.target, AccessTemplate::Github { team: template(&doc.team, false)? }),
             EntitlementDoc::Postgres(doc) => {
-                let role = self.text(&doc.role)?;
-                (doc.target, AccessTemplate::Postgres { role: role.clone() }, vec![(doc.role, role)])
+                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false)? })
             }
             EntitlementDoc::Ssh(doc) => {
+                let templates: Vec<_> = doc.principals.iter().map(|principal| template(principal, true)).collect();
                 if doc.principals.is_empty() {
                     let message = "an SSH entitlement needs at least one principal";
                     let help = "Name the login on the server, or ${person.ssh}.";
                     self.report.error(&doc.target.spot, Code::MissingKey, message, help);
                 }
-                let mut sources = Vec::new();
-                for principal in doc.principals {
-                    let template = self.text(&principal)?;
-                    sources.push((principal, template));
-                }
-                let principals = sources.iter().map(|(_, template)| template.clone()).collect();
-                (doc.target, AccessTemplate::Ssh { principals }, sources)
+                (doc.target, AccessTemplate::Ssh { principals: templates.into_iter().collect::<Option<_>>()? })
             }
         };
-        for (source, template) in &sources {
-            self.check_params(source, &template.params(), params);
-        }
         self.known_target(&target, &access);
         Some(EntitlementTemplate { target: target.into_inner(), access, place })
     }
@@ -184,35 +182,33 @@ impl Resolver<'_> {
         }
     }
 
-    fn check_params(
-        &mut self,
-        source: &At<String>,
-        used: &BTreeSet<String>,
-        declared: &BTreeMap<ParamName, ParamSpec>,
-    ) {
-        for name in used.iter().filter(|name| !declared.keys().any(|known| known.as_str() == name.as_str())) {
-            let known = declared.keys().map(ParamName::as_str);
-            let help = did_you_mean(name, known, Code::UnknownParam.explanation());
-            let message = format!("the role declares no parameter `{name}`");
-            self.report.error(&source.spot, Code::UnknownParam, message, help);
+    /// What is known where an expression stands; `role` and `params` only if it is for this role alone.
+    pub(super) fn environment<'e>(
+        &'e self,
+        role: Option<(&'e RoleName, Risk)>,
+        params: Option<&'e BTreeMap<ParamName, ParamSpec>>,
+    ) -> Environment<'e> {
+        Environment { params, role, roles: &self.role_names, groups: &self.group_names }
+    }
+
+    /// Reports what there is to say about an expression, each at its own characters.
+    pub(super) fn checked<T>(&mut self, owner: Option<&Spot>, source: &At<String>, checked: Checked<T>) -> Option<T> {
+        let file = self.files.and_then(|files| files.get(&*source.spot.file));
+        let file = file.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        for problem in &checked.problems {
+            let place = file.map_or(source.place(), |file| {
+                let text = file.strip_prefix('\u{feff}').unwrap_or(file);
+                source.place_of(text, problem.span.start, problem.span.length)
+            });
+            let spot = Spot { place, ..source.spot.clone() };
+            match problem.severity {
+                Severity::Error => self.report.error(&spot, problem.code, problem.message.clone(), problem.advice()),
+                _ => {
+                    let remark = Remark::new(owner, &spot, problem.code, problem.message.clone(), problem.advice());
+                    self.remarks.push(remark);
+                }
+            }
         }
-    }
-
-    pub(super) fn expression(&mut self, source: &At<String>) -> Option<Expression> {
-        Expression::compile(source).map_err(|error| self.bad_expression(source, &error)).ok()
-    }
-
-    fn text(&mut self, source: &At<String>) -> Option<Template> {
-        Template::compile(source).map_err(|error| self.bad_expression(source, &error)).ok()
-    }
-
-    fn bad_expression(&mut self, source: &At<String>, error: &ExpressionError) {
-        // Only in a plain scalar of one line does the offset in the text tell the column in the file.
-        let mut place = source.place();
-        if let (false, Some(offset)) = (source.contains('\n'), error.offset) {
-            place = Place { column: place.column + u32::try_from(offset).unwrap_or(0), length: 0, ..place };
-        }
-        let spot = Spot { place, ..source.spot.clone() };
-        self.report.error(&spot, error.code(), error.to_string(), error.help());
+        checked.value
     }
 }

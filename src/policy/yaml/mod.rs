@@ -3,6 +3,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod node;
+mod written;
 
 pub(crate) use decode::{
     At, Decode, Entries, Report, Schemas, decode_from_text, document, one_of_keys, one_of_words, read_as,

@@ -1,0 +1,417 @@
+//! What the check says about expressions, right ones and wrong ones.
+
+use super::super::super::model::{ParamKind, ParamSpec, Risk};
+use super::super::super::name::{ParamName, RoleName};
+use super::*;
+
+fn params() -> BTreeMap<ParamName, ParamSpec> {
+    let spec = |kind| ParamSpec { kind, default: None, description: String::new() };
+    let texts = |texts: &[&str]| texts.iter().map(|text| ParamValue::String((*text).into())).collect();
+    [
+        ("namespace", spec(ParamKind::String)),
+        ("shard", spec(ParamKind::Integer)),
+        ("dry-run", spec(ParamKind::Boolean)),
+        ("stage", spec(ParamKind::OneOf(texts(&["prod", "staging"])))),
+        ("size", spec(ParamKind::OneOf(vec![ParamValue::Integer(1), ParamValue::String("all".into())]))),
+    ]
+    .into_iter()
+    .map(|(name, spec)| (name.parse().unwrap(), spec))
+    .collect()
+}
+
+/// The condition of a role, the `when` of a stage.
+fn problems(source: &str) -> (Vec<Problem>, Vec<Problem>) {
+    let (params, role): (_, RoleName) = (params(), "orders-db-reader".parse().unwrap());
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (roles, groups) = (names(&["orders-db-reader", "root"]), names(&["engineering", "sre"]));
+    let any = Environment { roles: &roles, groups: &groups, ..Environment::default() };
+    let own = Environment { params: Some(&params), role: Some((&role, Risk::High)), ..any };
+    (Expression::compile(source, &own).problems, Expression::compile(source, &any).problems)
+}
+
+#[test]
+fn policies_that_are_right_pass_without_a_word() {
+    for source in [
+        "request.ticket.matches('^INC-[0-9]+$')",
+        "request.duration > duration('2h') || request.break_glass",
+        "request.duration > days(2)",
+        "request.duration.getHours() > 8",
+        "request.start == null || request.start - now > duration('1h')",
+        "request.start != null && request.start > now",
+        "has(request.start) && request.start.isWorkingHours('Europe/Berlin')",
+        "now.isWorkingHours('Europe/Berlin', '07:30', '19:00')",
+        "now.getDayOfWeek('Europe/Berlin') in [1, 2, 3, 4, 5] && now.getHours('Europe/Berlin') >= 9",
+        "now > timestamp('2026-12-01T00:00:00Z') && now.getFullYear('+02:00') < 2030",
+        "'sre' in subject.groups || 'engineering' in subject.teams",
+        "subject.groups.exists(g, g.startsWith('eng')) && !subject.teams.exists_one(t, t == 'x')",
+        "size(subject.groups) > 1 || subject.login.size() <= 3",
+        "subject.groups.filter(g, g != 'sre').map(g, size(g)).all(n, n > 2)",
+        "subject.other.aws != '' || 'aws' in person.other || person.other['aws'].contains('@')",
+        "subject.email.endsWith('@example.com') && person.ssh[0] == subject.login",
+        "pull_request.author == subject.login && pull_request.number + 1 > 7",
+        "subject.login + '@' + subject.email != request.reason",
+        "request.reason.contains(request.ticket) && request.reason.matches(subject.login)",
+        "{'a': 1, 'b': 2}[request.ticket] == 1",
+        "[1, 2, 3].exists(n, n == size(subject.teams))",
+        "(request.break_glass ? duration('1h') : duration('2h')) >= request.duration",
+        "int(request.ticket) > 100 && string(pull_request.number) != request.ticket",
+        "timestamp(request.reason) < now && bool(request.reason)",
+        "dyn(request.ticket) == 1 || type(request.ticket) == type(request.reason)",
+        "request.all(key, key != 'x') && 'ticket' in request && request[subject.login] == 1",
+        "request.ticket in ['INC-1', \"INC-2\"]",
+    ] {
+        let (own, any) = problems(source);
+        assert!(own.is_empty() && any.is_empty(), "{source}: {own:#?} {any:#?}");
+    }
+    for source in [
+        "params.namespace.startsWith('team-') && request.params.shard % 2 == 0",
+        "params['dry-run'] || request.params['dry-run']",
+        "params.stage == 'prod' && params.size != 'all' && params.size == 1",
+        "params.namespace in ['a', 'b'] && has(params.shard)",
+        "size(params) > 1 && params.all(name, name != 'x')",
+    ] {
+        let (own, any) = problems(source);
+        assert!(own.is_empty() && any.is_empty(), "{source}: {own:#?} {any:#?}");
+    }
+}
+
+/// The code, the characters it is about, and the beginnings of message and help.
+type Said = (Code, &'static str, &'static str, &'static str);
+
+fn assert_said(source: &str, found: &[Problem], (code, marked, message, help): Said) {
+    let [problem] = found else { panic!("{source}: {found:#?}") };
+    let span = problem.span;
+    let about: String = source.chars().skip(span.start).take(span.length).collect();
+    assert_eq!((problem.code, about.as_str()), (code, marked), "{source}: {problem:?}");
+    assert!(problem.message.starts_with(message) && problem.help.starts_with(help), "{source}: {problem:#?}");
+    let warning = matches!(code, Code::AlwaysTrue | Code::AlwaysFalse);
+    assert_eq!(problem.severity, if warning { Severity::Warning } else { Severity::Error });
+}
+
+#[test]
+fn names_that_do_not_exist_are_found_with_what_was_meant() {
+    for (source, marked, message, help) in [
+        ("requst.ticket == ''", "requst", "there is nothing called `requst`", "Did you mean `request`?"),
+        (
+            "request.tickets == ''",
+            "request.tickets",
+            "`request` has no field `tickets`",
+            "Did you mean `request.ticket`?",
+        ),
+        ("'é' == now || request.ticketx == ''", "", "", ""),
+        (
+            "request.ticket.match('x')",
+            "request.ticket.match('x')",
+            "there is no function `match`",
+            "Did you mean `matches`?",
+        ),
+        (
+            "request.ticket == 'ä'\n  && subject.grups == []",
+            "subject.grups",
+            "`subject` has no",
+            "Did you mean `subject.groups`?",
+        ),
+        (
+            "subject.groups.all(group, groop == 'x')",
+            "groop",
+            "there is nothing called `groop`",
+            "Did you mean `group`?",
+        ),
+        ("subject.groups.exists(g)", "subject.groups.exists(g)", "`exists` is not called like this", "It is written"),
+        ("colour == 'red'", "colour", "there is nothing called `colour`", "Known are: request, subject"),
+        ("has(role.colour)", "has(role.colour)", "`role` has no field `colour`", "`role` has: name, risk"),
+        ("max(1, pull_request.number) == 2", "max(1, pull_request.number)", "there is no function `max`", ""),
+        ("Foo{a: 1} == request", "Foo{a: 1}", "there is no type `Foo`", ""),
+        ("optional.of(request).hasValue()", "", "", ""),
+    ] {
+        let (_, any) = problems(source);
+        match marked {
+            "" => assert!(any.iter().any(|problem| problem.code == Code::UnknownName), "{source}: {any:#?}"),
+            _ => assert_said(source, &any, (Code::UnknownName, marked, message, help)),
+        }
+    }
+    for (source, marked, help) in [
+        ("params.shrd == 1", "params.shrd", "Did you mean `params.shard`?"),
+        ("has(request.params.namespce)", "has(request.params.namespce)", "Did you mean `params.namespace`?"),
+        ("params['dryrun']", "params['dryrun']", "Did you mean `params.dry-run`?"),
+    ] {
+        let (own, any) = problems(source);
+        assert_said(source, &own, (Code::UnknownParam, marked, "the role declares no parameter", help));
+        assert!(any.is_empty(), "a stage serves many roles: {any:?}");
+    }
+}
+
+#[test]
+fn types_that_do_not_fit_are_found_with_what_to_write_instead() {
+    let unit = "Lengths of time have a unit: `duration('2h')`";
+    for (source, marked, message, help) in [
+        ("request.duration > 2", "request.duration > 2", "a duration is compared with a number", unit),
+        ("request.start - now > 3", "request.start - now > 3", "a duration is compared with a number", unit),
+        ("request.start > now + 2", "now + 2", "a number cannot be added to a timestamp", unit),
+        (
+            "request.duration > '2h'",
+            "request.duration > '2h'",
+            "a duration is compared with a text",
+            "Write a duration",
+        ),
+        ("request.duration < now", "request.duration < now", "a duration is compared with a timestamp", "A length of"),
+        ("now > '2026-12-01'", "now > '2026-12-01'", "a timestamp is compared with a text", "Write a timestamp"),
+        ("request.ticket", "request.ticket", "a condition is true or false; this is a text", "Compare it"),
+        ("size(subject.groups)", "size(subject.groups)", "a condition is true or false; this is a number", ""),
+        ("request.ticket && request.break_glass", "request.ticket", "true or false is wanted here; this is a text", ""),
+        ("!subject.groups", "subject.groups", "true or false is wanted here; this is a list", ""),
+        ("request.ticket ? true : false", "request.ticket", "true or false is wanted here", ""),
+        ("subject.groups.all(g, size(g))", "size(g)", "true or false is wanted here; this is a number", ""),
+        ("subject.groups.filter(g, g) == []", "g", "true or false is wanted here; this is a text", ""),
+        ("subject.login.exists(x, x == 'a')", "subject.login", "only lists and maps can be gone through", ""),
+        (
+            "'a' in request.ticket",
+            "'a' in request.ticket",
+            "`in` looks into lists and maps, not into a text",
+            "Whether",
+        ),
+        ("request.ticket[0] == 'a'", "request.ticket[0]", "a text has no elements", "Elements of lists"),
+        ("subject.groups['sre']", "subject.groups['sre']", "a list has no elements that could be chosen by a text", ""),
+        ("subject.groups.sre", "subject.groups.sre", "a list has no fields", "An element of a list"),
+        ("has(request.ticket.x)", "has(request.ticket.x)", "a text has no fields", ""),
+        (
+            "request.reason.startsWith(1)",
+            "request.reason.startsWith(1)",
+            "`startsWith` does not go with a text and a number",
+            "It is written `text.startsWith(text)`.",
+        ),
+        (
+            "subject.groups.contains('sre')",
+            "subject.groups.contains('sre')",
+            "`contains` does not go with a list and a text",
+            "",
+        ),
+        (
+            "days('2') < request.duration",
+            "days('2')",
+            "`days` does not go with a text",
+            "It is written `days(number)`.",
+        ),
+        ("now.getHours(2) == 3", "now.getHours(2)", "`getHours` does not go with a timestamp and a number", ""),
+        ("request.duration * 2 > days(1)", "request.duration * 2", "a duration cannot be multiplied by a number", ""),
+        ("-request.duration < days(1)", "-request.duration", "a duration has no negative", ""),
+        ("subject.login - 'a' == ''", "subject.login - 'a'", "a text cannot be taken from a text", ""),
+        ("subject.groups > ['a']", "subject.groups > ['a']", "a list is compared with a list", "Ask whether"),
+        ("request.break_glass > 0", "request.break_glass > 0", "true or false is compared with a number", ""),
+    ] {
+        let (own, any) = problems(source);
+        assert_said(source, &any, (Code::TypeError, marked, message, help));
+        assert_eq!(own, any);
+    }
+    let (own, _) = problems("params.shard + params.namespace == 1");
+    assert_said(
+        "params.shard + params.namespace == 1",
+        &own,
+        (Code::TypeError, "params.shard + params.namespace", "a text cannot be added to a number", "Write the number"),
+    );
+}
+
+#[test]
+fn what_can_never_be_evaluated_is_found() {
+    for (source, marked, message, help) in [
+        ("request.ticket.matches('(')", "'('", "the pattern cannot be read: unclosed group", ""),
+        (r"request.ticket.matches('(\\w{90}){90}')", r"'(\\w{90}){90}'", "the pattern is too large", ""),
+        ("request.duration > duration('2d')", "'2d'", "\"2d\" is no duration here", "Units are"),
+        ("request.duration > duration('2h3')", "'2h3'", "\"2h3\" is no duration here", "Units are"),
+        ("now > timestamp('2026-12-01')", "'2026-12-01'", "\"2026-12-01\" is no timestamp", "Write it with"),
+        (
+            "now.getHours('Europe/Berln') > 3",
+            "'Europe/Berln'",
+            "there is no time zone",
+            "Did you mean `'Europe/Berlin'`?",
+        ),
+        (
+            "now.isWorkingHours('Europe/Berln')",
+            "'Europe/Berln'",
+            "there is no time zone",
+            "Did you mean `'Europe/Berlin'`?",
+        ),
+        ("now.isWorkingHours('UTC', '8:00', '18:00')", "'8:00'", "\"8:00\" is no time of day", "Write it as"),
+        ("now.isWorkingHours('UTC', '18:00', '08:00')", "'18:00'", "the day's work ends (08:00) before", "Write it as"),
+        ("1 / 0 == pull_request.number", "1 / 0", "this always fails", ""),
+        ("request.ticket ==", "", "not a CEL expression: something is missing at the end", ""),
+        ("request.ticket == == 'a'", "", "not a CEL expression: `==` is unexpected", ""),
+        ("request.ticket = 'a'", "", "not a CEL expression: `=` is not understood", ""),
+        ("a.?b == 1", "", "not a CEL expression", ""),
+    ] {
+        let (_, any) = problems(source);
+        assert_said(source, &any, (Code::BadExpression, marked, message, help));
+    }
+    let (_, syntax) = problems("request.ticket == 'ä' &&\n  request.reason == == 'a'");
+    assert_eq!(syntax[0].span.start, 45, "{syntax:?}");
+}
+
+#[test]
+fn what_is_always_true_or_false_is_found() {
+    let (yes, no) = (Code::AlwaysTrue, Code::AlwaysFalse);
+    for (source, code, marked, message, help) in [
+        ("true", yes, "true", "this is always true: it asks nothing", "It allows everything"),
+        ("1 < 2", yes, "1 < 2", "this is always true: it asks nothing", ""),
+        ("[1, 2].exists(n, n > 4)", no, "n > 4", "this is always false: `n` is one of 1, 2, and so", ""),
+        (
+            "[1, 2].map(n, n + 1) == []",
+            no,
+            "[1, 2].map(n, n + 1) == []",
+            "this is always false: it asks nothing",
+            "Nobody",
+        ),
+        ("request.break_glass || true", yes, "request.break_glass || true", "this is always true", ""),
+        ("request.ticket == 'x' && !true", no, "request.ticket == 'x' && !true", "this is always false", ""),
+        (
+            "request.duration > duration('0s')",
+            yes,
+            "request.duration > duration('0s')",
+            "this is always true: `request.duration` is between 1s and 366d",
+            "",
+        ),
+        (
+            "request.duration > days(400)",
+            no,
+            "request.duration > days(400)",
+            "this is always false: `request.duration` is",
+            "",
+        ),
+        (
+            "request.duration == 2",
+            no,
+            "request.duration == 2",
+            "this is always false: a duration never equals a number",
+            "Lengths",
+        ),
+        (
+            "request.break_glass != 'false'",
+            yes,
+            "request.break_glass != 'false'",
+            "this is always true: true or false never equals",
+            "`true` and `false` are written without quotes",
+        ),
+        (
+            "subject.groups == 'sre'",
+            no,
+            "subject.groups == 'sre'",
+            "this is always false: a list never equals a text",
+            "Ask whether",
+        ),
+        (
+            "role.risk == 'criticl' || request.break_glass",
+            no,
+            "role.risk == 'criticl'",
+            "this is always false: `role.risk` is one of 'low', ",
+            "Did you mean `'critical'`?",
+        ),
+        ("role.risk in ['high', 'criticl']", no, "'criticl'", "it is never \"criticl\"", "Did you mean `'critical'`?"),
+        (
+            "role.name == 'rooot'",
+            no,
+            "role.name == 'rooot'",
+            "this is always false: `role.name` is",
+            "Did you mean `'root'`?",
+        ),
+        (
+            "'sree' in subject.groups",
+            no,
+            "'sree' in subject.groups",
+            "this is always false: `subject.groups` is a list of some of",
+            "Did you mean `'sre'`?",
+        ),
+        (
+            "subject.groups.exists(g, g == 'sree')",
+            no,
+            "g == 'sree'",
+            "this is always false: `g` is one of",
+            "Did you mean `'sre'`?",
+        ),
+        ("2 in subject.groups", no, "2 in subject.groups", "this is always false", ""),
+        (
+            "now.getDayOfWeek('UTC') == 7",
+            no,
+            "now.getDayOfWeek('UTC') == 7",
+            "this is always false: `now.getDayOfWeek('UTC')` is between 0 and 6",
+            "",
+        ),
+        ("size(subject.groups) >= 0", yes, "size(subject.groups) >= 0", "this is always true", ""),
+    ] {
+        let (_, any) = problems(source);
+        assert_said(source, &any, (code, marked, message, help));
+        assert!(Expression::compile(source, &Environment::default()).value.is_some(), "{source}: only a warning");
+    }
+    for (source, code, message, help) in [
+        ("role.risk == 'critical'", no, "this is always false: `role.risk` is 'high'", ""),
+        ("role.risk == 'hihg'", no, "this is always false: `role.risk` is 'high'", "Did you mean `'high'`?"),
+        ("role.risk in ['high', 'critical']", yes, "this is always true: `role.risk` is 'high'", ""),
+        ("request.role != 'root'", yes, "this is always true: `request.role` is 'orders-db-reader'", ""),
+        (
+            "params.stage == 'prd'",
+            no,
+            "this is always false: `params.stage` is one of 'prod', 'staging'",
+            "Did you mean `'prod'`?",
+        ),
+        ("params.shard == '1'", no, "this is always false: a number never equals a text", "Write the number"),
+    ] {
+        let (own, _) = problems(source);
+        assert_said(source, &own, (code, source, message, help));
+    }
+    let (own, any) = problems("role.risk == 'critical' && request.ticket == ''");
+    assert!(own[0].message.ends_with("and so the whole expression is always false") && any.is_empty(), "{own:?}");
+}
+
+#[test]
+fn what_is_suggested_is_never_what_is_written() {
+    let groups = ["sre".to_owned()];
+    let environment = Environment { groups: &groups, ..Environment::default() };
+    for source in ["'sree' in subject.groups", "subject.groups.exists(g, 'sree' == g)"] {
+        let found = Expression::compile(source, &environment).problems;
+        assert_eq!(found[0].help, "Did you mean `'sre'`?", "{source}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_bad_pattern_hides_nothing_else() {
+    let (_, found) = problems("request.ticket.matches('(') || request.tickt == ''");
+    let codes: Vec<Code> = found.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [Code::BadExpression, Code::UnknownName], "{found:#?}");
+}
+
+/// Every function in the table is one of the library's or ours, with exactly these types.
+#[test]
+fn the_table_of_functions_is_that_of_the_evaluation() {
+    use super::super::functions::{SIGNATURES, Wanted};
+    let values = [
+        (Wanted::Bool, "true"),
+        (Wanted::Int, "1"),
+        (Wanted::Uint, "1u"),
+        (Wanted::Double, "1.0"),
+        (Wanted::Text, "'1h'"),
+        (Wanted::Bytes, "b'1'"),
+        (Wanted::Duration, "duration('1h')"),
+        (Wanted::Timestamp, "timestamp('2026-12-01T00:00:00Z')"),
+        (Wanted::List, "[1]"),
+        (Wanted::Map, "{1: 1}"),
+    ];
+    let overload = |source: &str| {
+        let (tree, _) = eval::parse(source).unwrap();
+        let program = eval::Program::new(tree, Vec::new());
+        !matches!(
+            program.part(&program.tree, None), Err(error) if error.contains("no matching overload") || error.contains("Undeclared"))
+    };
+    let mut names: Vec<&str> = SIGNATURES.iter().map(|known| known.name).collect();
+    names.dedup();
+    for name in names {
+        for (first, one) in values {
+            for (target, args, source) in [
+                (None, vec![first], format!("{name}({one})")),
+                (Some(first), vec![], format!("({one}).{name}()")),
+                (Some(first), vec![Wanted::Text], format!("({one}).{name}('UTC')")),
+                (None, vec![first, Wanted::Text], format!("{name}({one}, 'UTC')")),
+            ] {
+                let listed = SIGNATURES.iter().any(|known| known.name == name && known.takes(target, &args));
+                assert_eq!(listed, overload(&source), "{source}");
+            }
+        }
+    }
+}
