@@ -4,10 +4,14 @@
 //! not be reached.
 
 mod demo;
+mod diff;
+mod facts;
 mod rebuild;
 mod sandbox;
 mod serve;
 mod validate;
+mod what_can;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -33,6 +37,12 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Checks the working tree of a policy repository, offline.
     Validate(validate::ValidateArgs),
+    /// Tells who can request a role, approve it and break the glass for it.
+    WhoCan(who_can::WhoCanArgs),
+    /// Tells what somebody can request, approve and break the glass for.
+    WhatCan(what_can::WhatCanArgs),
+    /// Tells what a change of the policy would let people do.
+    Diff(diff::DiffArgs),
 }
 
 /// A failure with the exit code it means.
@@ -57,6 +67,9 @@ fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Validate(args) => validate::run(&args),
+        Command::WhoCan(args) => who_can::run(&args),
+        Command::WhatCan(args) => what_can::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),

@@ -75,7 +75,8 @@ pub(super) fn working_tree(root: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>
     }
 }
 
-fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+/// The same, with what is wrong with its shape as findings.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     if !root.join("policies").is_dir() {
         bail!("{} is no policy repository: it has no folder `policies`", root.display());
     }

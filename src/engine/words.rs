@@ -45,8 +45,8 @@ pub(super) enum Next {
     Merged,
 }
 
-/// What to publish about a pull request.
-pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next) -> Publication {
+/// What to publish about a pull request. `effect` tells what a policy change would let people do.
+pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next, effect: &str) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
@@ -57,6 +57,7 @@ pub(super) fn publication(judgement: &Judgement, settings: &Settings, next: Next
     }
     if let Some(approval) = &judgement.policy_approval {
         body.push_str("\nThis pull request changes the policy: who may get which access.\n");
+        body.push_str(effect);
         body.push_str(&approval_section(approval));
     }
     body.push_str(&findings_section(&judgement.all_findings()));

@@ -4,6 +4,7 @@ pub mod condition;
 pub mod duration;
 pub mod entitlement;
 pub mod finding;
+pub mod given;
 pub mod judge;
 pub mod model;
 pub mod name;

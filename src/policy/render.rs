@@ -98,7 +98,7 @@ fn github(finding: &Finding) -> String {
 }
 
 /// One line without anything a terminal would obey.
-fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c == '\t' {

@@ -1,0 +1,266 @@
+//! Impact: what a change of the policy changes, told by its effect and not by its text.
+//!
+//! Who gains or loses a right, which ceilings move, which approvals fall away, what a role gives more or less: each is one
+//! [`Effect`] with a [`Danger`]. What has no effect is not told: groups are written out before they are compared, rules by their
+//! stages and not by their names. With memberships known, rights are compared person by person; what is not known is named, never
+//! guessed.
+
+mod role;
+mod sentence;
+mod settings;
+mod shift;
+mod stages;
+mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use super::facts::Directory;
+use super::principals::Needs;
+use super::reach::Crowd;
+use crate::policy::Policy;
+use crate::policy::model::Risk;
+use crate::policy::name::{RoleName, StageName, TeamSlug};
+
+pub use sentence::{Part, Sentence};
+pub use verdicts::{open_request, running_grant};
+
+/// How closely a reviewer has to look; the last is the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Danger {
+    /// Somebody can do less than before.
+    Narrower,
+    /// Neither more nor less access.
+    Neutral,
+    /// A little more.
+    Low,
+    /// More access for some, within what the rules guard.
+    Medium,
+    /// A guard falls, or whoever guards changes.
+    High,
+    /// Access without anybody's approval, or somebody else's access.
+    Critical,
+}
+
+impl Danger {
+    /// The word people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Narrower => "narrower",
+            Self::Neutral => "neutral",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The next worse one.
+    const fn raised(self) -> Self {
+        match self {
+            Self::Narrower => Self::Neutral,
+            Self::Neutral => Self::Low,
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+}
+
+/// What an effect is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// A role comes or goes.
+    Role,
+    /// Who may ask for it.
+    Requesters,
+    /// Who may ask for it for somebody else.
+    OnBehalf,
+    /// The emergency path.
+    BreakGlass,
+    /// Who approves.
+    Approvers,
+    /// What has to be approved.
+    Stages,
+    /// How long access may last.
+    Ceiling,
+    /// What a request must carry.
+    Requirements,
+    /// What must be true of a request.
+    Conditions,
+    /// What a role gives.
+    Entitlements,
+    /// What may be filled into what a role gives.
+    Parameters,
+    /// How much harm it is said to do.
+    Risk,
+    /// Who people are in other systems.
+    People,
+    /// Groups that expressions ask for.
+    Groups,
+    /// Which systems there are.
+    Targets,
+    /// How the repository works as a whole.
+    Settings,
+    /// A grant that is running.
+    Grant,
+    /// A request that is open.
+    Request,
+}
+
+impl Topic {
+    /// The word machines read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::Requesters => "requesters",
+            Self::OnBehalf => "on_behalf",
+            Self::BreakGlass => "break_glass",
+            Self::Approvers => "approvers",
+            Self::Stages => "stages",
+            Self::Ceiling => "ceiling",
+            Self::Requirements => "requirements",
+            Self::Conditions => "conditions",
+            Self::Entitlements => "entitlements",
+            Self::Parameters => "parameters",
+            Self::Risk => "risk",
+            Self::People => "people",
+            Self::Groups => "groups",
+            Self::Targets => "targets",
+            Self::Settings => "settings",
+            Self::Grant => "grant",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// One thing that would be different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// How closely to look.
+    pub danger: Danger,
+    /// What it is about.
+    pub topic: Topic,
+    /// The role; `None` if it is about the whole repository.
+    pub role: Option<RoleName>,
+    /// What would be different, without the role's name.
+    pub sentence: Sentence,
+}
+
+/// Something a policy lets people do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Ask for a role for themselves.
+    Request,
+    /// Ask for it for somebody else.
+    RequestFor,
+    /// Take it without approval, in an emergency.
+    BreakGlass,
+    /// Approve this stage from its beginning.
+    Approve(StageName),
+    /// Approve this stage in the end: after it has waited, if not before.
+    ApproveInTheEnd(StageName),
+}
+
+/// Who comes to a right and who loses it.
+#[derive(Debug, Clone)]
+pub struct Shift {
+    /// The role; `None`: changes of the policy itself.
+    pub role: Option<RoleName>,
+    /// The right.
+    pub right: Right,
+    /// Who has it only under the new policy.
+    pub gained: Crowd,
+    /// Who had it only under the old policy.
+    pub lost: Crowd,
+}
+
+/// What would be different under another policy.
+#[derive(Debug, Clone, Default)]
+pub struct Impact {
+    /// The effects, the most dangerous first.
+    pub effects: Vec<Effect>,
+    /// The rights that change hands, new and removed roles included.
+    pub shifts: Vec<Shift>,
+    /// Teams that play a part and of which nobody told who is in them.
+    pub unknown: BTreeSet<TeamSlug>,
+    /// Teams that come to a right all their members have already: whoever joins them later will have it too.
+    pub dormant: Vec<Sentence>,
+}
+
+impl Impact {
+    /// Adds effects, in their order.
+    pub fn add(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        self.effects.extend(effects);
+        self.effects.sort_by(|one, other| {
+            let text = |effect: &Effect| (effect.role.clone(), effect.topic, effect.sentence.to_string());
+            other.danger.cmp(&one.danger).then_with(|| text(one).cmp(&text(other)))
+        });
+        self.effects.dedup();
+    }
+}
+
+/// What has to be read from GitHub before policies can be compared.
+pub fn needs(policy: &Policy) -> Needs {
+    let mut needs = Needs::default();
+    for role in policy.roles.values() {
+        needs.add(&role.requesters, policy);
+        needs.add(&role.may_request_for, policy);
+        if let Some(path) = &role.break_glass {
+            needs.add(&path.requesters, policy);
+        }
+        needs.add_rule(&role.approval, policy);
+    }
+    if let Some(rule) = &policy.settings.policy_approval {
+        needs.add_rule(rule, policy);
+    }
+    for members in policy.groups.values() {
+        needs.add(members, policy);
+    }
+    needs
+}
+
+/// What is different under `new`, compared with `old`, as far as `directory` tells who is who.
+pub fn compare(old: &Policy, new: &Policy, directory: &Directory) -> Impact {
+    let mut findings = Comparison { old, new, directory, impact: Impact::default(), effects: Vec::new() };
+    findings.settings();
+    findings.people();
+    findings.groups();
+    findings.targets();
+    findings.roles();
+    let Comparison { mut impact, effects, .. } = findings;
+    impact.add(effects);
+    impact
+}
+
+/// A comparison on its way.
+struct Comparison<'a> {
+    old: &'a Policy,
+    new: &'a Policy,
+    directory: &'a Directory,
+    impact: Impact,
+    effects: Vec<Effect>,
+}
+
+/// The role effects are about.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    role: Option<&'a RoleName>,
+    /// The harm it can do, under whichever policy says more.
+    risk: Risk,
+}
+
+impl Comparison<'_> {
+    /// Notes an effect. What widens a role that can do much harm is worse.
+    fn note(&mut self, about: About<'_>, danger: Danger, topic: Topic, sentence: Sentence) {
+        let danger = if danger >= Danger::Low && about.risk >= Risk::High { danger.raised() } else { danger };
+        self.effects.push(Effect { danger, topic, role: about.role.cloned(), sentence });
+    }
+
+    /// Notes an effect on the repository as a whole.
+    fn note_overall(&mut self, danger: Danger, topic: Topic, sentence: Sentence) {
+        self.effects.push(Effect { danger, topic, role: None, sentence });
+    }
+}
