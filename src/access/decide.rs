@@ -170,7 +170,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     let (involved, unknown) = involved(case.facts, Some(&subject), case);
     decision.findings.extend(unknown);
     let approval = approve(request, role, &involved, &scope, case);
-    decision.findings.extend(approval_findings(request, &approval));
+    decision.findings.extend(approval_findings(request, &approval, case.policy));
     decision.approval = Some(approval);
     decision
 }
@@ -383,7 +383,7 @@ fn ballot<'a>(involved: &'a Involved, case: Case<'a>) -> Ballot<'a> {
 }
 
 /// Stages nobody can satisfy, said before anybody waits for them.
-fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Finding> {
+fn approval_findings(request: &Request, approval: &ApprovalStatus, policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
     for stage in &approval.stages {
         if let StageState::Failed(error) = &stage.state {
@@ -398,7 +398,8 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
                 "A policy owner has to mend the stage's `when`.",
             ));
         }
-        let open_ended = stage.approvers.contains(&crate::policy::Principal::Everyone);
+        let open_ended =
+            principals::written_out(&stage.approvers, policy).contains(&crate::policy::Principal::Everyone);
         let could = stage.candidates.len() + stage.approvals.len();
         if matches!(stage.state, StageState::Open | StageState::Waiting)
             && !open_ended

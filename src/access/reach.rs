@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Account, Directory};
-use super::principals::includes;
+use super::principals::{includes, written_out};
 use crate::policy::model::{Requirement, Role, Stage};
 use crate::policy::name::{AppSlug, RoleName, StageName, TeamSlug};
 use crate::policy::{Duration, Policy, Principal};
@@ -93,20 +93,6 @@ pub fn known_people(directory: &Directory) -> impl Iterator<Item = &Account> {
     let in_teams = directory.teams.values().flatten().flatten();
     let people: BTreeSet<&Account> = in_teams.chain(directory.accounts.values().flatten()).collect();
     people.into_iter().filter(|account| !account.bot)
-}
-
-/// `principals` with the members of groups in place of the groups.
-pub fn written_out(principals: &BTreeSet<Principal>, policy: &Policy) -> BTreeSet<Principal> {
-    let mut flat = BTreeSet::new();
-    for principal in principals {
-        match principal {
-            Principal::Group(name) => flat.extend(policy.groups.get(name).into_iter().flatten().cloned()),
-            other => {
-                flat.insert(other.clone());
-            }
-        }
-    }
-    flat
 }
 
 /// Who can do what with a role.

@@ -13,6 +13,7 @@ mod installation;
 mod kill;
 mod parts;
 mod pygithub;
+mod reach;
 mod rebuild;
 mod rolling;
 mod sandbox;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::shift::who;
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
-use crate::access::reach::{StageReach, written_out};
+use crate::access::principals::written_out;
+use crate::access::reach::StageReach;
 use crate::policy::model::{Role, Stage};
 use crate::policy::{Duration, Policy, Principal};
 
