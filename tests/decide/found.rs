@@ -24,7 +24,7 @@ fn role(requesters: Who) -> RolePlan {
 
 fn stage(name: usize, approver: Who, escalate: Option<(u64, Who)>) -> StagePlan {
     let escalate = escalate.map(|(after, to)| (after, BTreeSet::from([to])));
-    StagePlan { name, when: None, approvers: BTreeSet::from([approver]), escalate }
+    StagePlan { name, required: 1, when: None, approvers: BTreeSet::from([approver]), escalate }
 }
 
 fn yes(by: usize, after: i64) -> ReviewPlan {

@@ -68,17 +68,13 @@ pub enum Test {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagePlan {
-    /// Stages are called after this; it is also how many have to approve, less one: stages of different names differ.
+    /// Stages are called after this.
     pub name: usize,
+    /// How many have to approve: one more than the name, so that stages of different names differ, unless a test wants it otherwise.
+    pub required: usize,
     pub when: Option<Test>,
     pub approvers: BTreeSet<Who>,
     pub escalate: Option<(u64, BTreeSet<Who>)>,
-}
-
-impl StagePlan {
-    pub fn required(&self) -> usize {
-        self.name + 1
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,8 +139,8 @@ pub fn stages(dice: &mut Dice) -> Vec<StagePlan> {
         let mut approvers = some(dice, true, false);
         // Enough names to be valid.
         approvers.extend((0..=name).map(|_| Who::Team(dice.below(TEAMS))));
-        let escalate = dice.maybe(3, |dice| (dice.one_of(&MINUTES), some(dice, true, false)));
-        StagePlan { name, when: dice.maybe(3, test), approvers, escalate }
+        let escalate = dice.maybe(2, |dice| (dice.one_of(&[30, 30, 60, 240]), some(dice, true, false)));
+        StagePlan { name, required: name + 1, when: dice.maybe(3, test), approvers, escalate }
     };
     names.into_iter().map(|name| stage(name, dice)).collect()
 }
@@ -282,7 +278,7 @@ impl Plan {
                     text,
                     "      - name: s{}\n        required: {}\n        approvers: {}",
                     stage.name,
-                    stage.required(),
+                    stage.required,
                     list(&stage.approvers)
                 )
                 .unwrap();
@@ -416,9 +412,9 @@ pub fn ask(dice: &mut Dice) -> Ask {
         minutes: dice.one_of(&MINUTES) + if dice.once_in(10) { 1 } else { 0 },
         ticket: dice.one_of(&[None, Some("INC-1"), Some("INC-1"), Some("SUP-2")]),
         start: dice.maybe(5, |dice| dice.one_of(&[-500, 10, 60, 90 * 24 * 60, 91 * 24 * 60 + 600])),
-        break_glass: dice.once_in(4),
+        break_glass: dice.once_in(6),
         commits: (0..1 + dice.below(2)).map(|_| commit(dice)).collect(),
-        reviews: (0..dice.below(9)).map(|_| review(dice)).collect(),
+        reviews: (0..dice.below(12)).map(|_| review(dice)).collect(),
         judged,
         merged: dice.once_in(4),
     }

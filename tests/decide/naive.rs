@@ -240,7 +240,7 @@ impl Judge<'_> {
                 let later = stage.widens_at.is_some() && !stage.widened;
                 let open_ended = self.has_everyone(&stage.approvers);
                 stage.nobody_can =
-                    stage.state != State::Satisfied && !later && !open_ended && could.count() < plan.required();
+                    stage.state != State::Satisfied && !later && !open_ended && could.count() < plan.required;
             } else {
                 stages.push(stage);
             }
@@ -276,7 +276,7 @@ impl Judge<'_> {
                         yes[person] <= *time && (early || late)
                     };
                     let who: BTreeSet<usize> = yes.keys().copied().filter(sits).collect();
-                    std::iter::repeat_n(who, stage.plan.required())
+                    std::iter::repeat_n(who, stage.plan.required)
                 })
                 .collect();
             fits(&seats, &mut BTreeSet::new())

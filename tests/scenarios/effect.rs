@@ -40,7 +40,24 @@ async fn reviewers_read_who_gains_what_and_which_guards_fall() {
     let text = String::from_utf8(roles.1).unwrap().replace("stages: [owner, security]", "stages: [owner]");
     let change = world.bob().asks_with("wider", &[(roles.0, text.into_bytes()), approvals]).await;
     let comment = &world.comments(change).await[0];
-    insta::assert_snapshot!(comment, @"");
+    insta::assert_snapshot!(comment, @r#"
+        <!-- daypass:status -->
+        ### Policy change: waiting for approval stage security
+
+        This pull request changes the policy: who may get which access.
+
+        **What merging this would change**, the most dangerous first
+
+        | | Role | What would be different |
+        |---|---|---|
+        | 🔴 critical | `orders-db-reader` | open request in pull request 2 for `alice` would be approved at once |
+        | 🟠 high | `orders-db-reader` | approval stage `security` is gone; until now 1 of `erin` (in `team:security`) had to approve |
+        | 🟡 medium | `orders-db-reader` | `erin` (in `team:security`) may now request it |
+
+        **Approval** by rule `policy-owners`
+
+        1. 🟡 `security`: open. Approve with a code review: `team:platform-leads`, `team:security`: `carol`, `erin`
+        "#);
     assert!(world.check(change).await.summary.contains("What merging this would change"));
 }
 

@@ -85,9 +85,10 @@ impl Comparison<'_> {
         self.shift(about, Right::Approve(stage.name.clone()), &reach.approvers, &nobody);
         self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), reach.in_the_end(), &nobody);
         if !all {
-            let sentence = Sentence::new("approval stage {} is gone: ", &[&stage.name])
+            let sentence = Sentence::new("approval stage {} is gone; until now ", &[&stage.name])
+                .say(&format!("{} of ", stage.required))
                 .then(who(&reach.approvers))
-                .say(" no longer have to approve");
+                .say(" had to approve");
             self.note(about, Danger::High, Topic::Stages, sentence);
         }
     }

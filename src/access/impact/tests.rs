@@ -173,7 +173,7 @@ fn stages_are_compared_by_what_they_demand() {
     assert_eq!(
         effects(&[(second, "")], &acme()),
         [
-            "high reader: approval stage `security` is gone: `erin`, `sam` (in `team:security`) no longer have to approve"
+            "high reader: approval stage `security` is gone; until now 2 of `erin`, `sam` (in `team:security`) had to approve"
         ]
     );
     assert_eq!(
