@@ -70,6 +70,15 @@ pub struct Needs {
     pub logins: BTreeSet<Login>,
 }
 
+impl Extend<Needs> for Needs {
+    fn extend<I: IntoIterator<Item = Needs>>(&mut self, others: I) {
+        for other in others {
+            self.teams.extend(other.teams);
+            self.logins.extend(other.logins);
+        }
+    }
+}
+
 impl Needs {
     /// Adds what `principals` need.
     pub fn add(&mut self, principals: &BTreeSet<Principal>, policy: &Policy) {

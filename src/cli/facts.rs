@@ -103,7 +103,7 @@ pub(super) fn directory(
 ) -> Directory {
     let mut logins: BTreeSet<Login> = others.into_iter().chain(teams.values().flatten().cloned()).collect();
     for policy in policies {
-        let Needs { logins: named, .. } = impact::needs(policy);
+        let Needs { logins: named, .. } = impact::named(policy);
         logins.extend(named);
     }
     let account = |(index, login): (usize, Login)| {

@@ -30,7 +30,7 @@ pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
         Ok(policy) => policy,
         Err(code) => return Ok(code),
     };
-    let mut named: BTreeSet<Login> = impact::needs(&policy).logins;
+    let mut named: BTreeSet<Login> = impact::named(&policy).logins;
     named.extend(policy.people.keys().chain(memberships.values().flatten()).cloned());
     let directory = facts::directory(&memberships, &[&policy], [login.clone()]);
     let Some(account) = directory.account(&login) else { return Ok(ExitCode::SUCCESS) };

@@ -101,11 +101,13 @@ impl Engine {
         };
         let now = self.inner.clock.now();
         let grants = self.running_requests(github, repository, &before).await?;
-        let mut needs = impact::needs(policy);
-        let of_proposed = impact::needs(proposed);
-        needs.teams.extend(of_proposed.teams);
-        needs.logins.extend(of_proposed.logins);
-        needs.logins.extend(grants.iter().map(|(grant, _)| grant.subject.login.clone()));
+        let mut needs = impact::needs(policy, proposed);
+        for (grant, _) in grants.iter().take(GRANTS) {
+            needs.logins.insert(grant.subject.login.clone());
+            for policy in [policy, proposed] {
+                needs.extend(policy.roles.get(&grant.role).map(|role| Needs::of_role(role, policy)));
+            }
+        }
         let mut directory = self.directory(github, &needs).await?;
         let mut impact = impact::compare(policy, proposed, &directory);
         for (grant, request) in grants.iter().take(GRANTS) {
@@ -183,16 +185,23 @@ impl Engine {
             if requests.is_empty() {
                 continue;
             }
-            // The teams of both policies are known by now.
             let facts = &judged.facts;
             let mut needs = Needs::default();
-            needs.logins.extend(requests.iter().filter_map(|request| request.subject.clone()));
+            for request in &requests {
+                needs.logins.extend(request.subject.clone());
+                for policy in [old, new] {
+                    needs.extend(policy.roles.get(&request.role).map(|role| Needs::of_role(role, policy)));
+                }
+            }
             needs.logins.extend(facts.pull.author.iter().map(|author| author.login.clone()));
             needs
                 .logins
                 .extend(facts.reviews.iter().filter_map(|review| review.author.as_ref()).map(|a| a.login.clone()));
+            // Much of it is known by now.
+            needs.teams.retain(|slug| !directory.teams.contains_key(slug));
             needs.logins.retain(|login| !directory.accounts.contains_key(login));
             let more = self.directory(github, &needs).await?;
+            directory.teams.extend(more.teams);
             directory.accounts.extend(more.accounts);
             directory.members.extend(more.members);
             let case = Case { policy: old, directory, facts, now: self.inner.clock.now() };

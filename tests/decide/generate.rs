@@ -162,10 +162,11 @@ pub fn role(dice: &mut Dice) -> RolePlan {
 pub fn plan(dice: &mut Dice) -> Plan {
     let rules: Vec<Vec<StagePlan>> = (0..RULES).map(|_| stages(dice)).collect();
     let owners = (0..RULES).find(|rule| !rules[*rule].is_empty());
+    let names: Vec<usize> = (0..ROLES).filter(|_| !dice.once_in(10)).collect();
     Plan {
         ceiling: dice.one_of(&[60, 120, 240, 480]),
         groups: (0..GROUPS).map(|_| some(dice, false, true)).collect(),
-        roles: (0..ROLES).filter_map(|name| (!dice.once_in(10)).then(|| (name, role(dice)))).collect(),
+        roles: names.into_iter().map(|name| (name, role(dice))).collect(),
         owners: if dice.once_in(3) { None } else { owners },
         rules,
         mapped: (0..PEOPLE).filter(|_| !dice.once_in(4)).collect(),

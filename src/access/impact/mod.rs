@@ -18,11 +18,11 @@ mod tests;
 use std::collections::BTreeSet;
 
 use super::facts::Directory;
-use super::principals::Needs;
+use super::principals::{Needs, written_out};
 use super::reach::Crowd;
-use crate::policy::Policy;
-use crate::policy::model::Risk;
+use crate::policy::model::{Risk, Role};
 use crate::policy::name::{RoleName, StageName, TeamSlug};
+use crate::policy::{Policy, Principal};
 
 pub use sentence::{Part, Sentence};
 pub use verdicts::{open_request, running_grant};
@@ -202,8 +202,8 @@ impl Impact {
     }
 }
 
-/// What has to be read from GitHub before policies can be compared.
-pub fn needs(policy: &Policy) -> Needs {
+/// Everybody and every team a policy names.
+pub fn named(policy: &Policy) -> Needs {
     let mut needs = Needs::default();
     for role in policy.roles.values() {
         needs.add(&role.requesters, policy);
@@ -220,6 +220,56 @@ pub fn needs(policy: &Policy) -> Needs {
         needs.add(members, policy);
     }
     needs
+}
+
+type WhoMay = fn(&Role) -> Option<&BTreeSet<Principal>>;
+
+/// What has to be read from GitHub before policies can be compared: who is behind what differs, and nothing else.
+pub fn needs(old: &Policy, new: &Policy) -> Needs {
+    let mut needs = Needs::default();
+    let nobody = BTreeSet::new();
+    for name in old.roles.keys().chain(new.roles.keys()).collect::<BTreeSet<_>>() {
+        let (before, after) = (old.roles.get(name), new.roles.get(name));
+        let rights: [WhoMay; 3] = [
+            |role| Some(&role.requesters),
+            |role| Some(&role.may_request_for),
+            |role| role.break_glass.as_ref().map(|path| &path.requesters),
+        ];
+        for right in rights {
+            needs.add_if_different(
+                (before.and_then(right).unwrap_or(&nobody), old),
+                (after.and_then(right).unwrap_or(&nobody), new),
+            );
+        }
+        let stages = (
+            before.map_or(&[][..], |role| stages::of_role(role, old)),
+            after.map_or(&[][..], |role| stages::of_role(role, new)),
+        );
+        if stages::differ((stages.0, old), (stages.1, new)) {
+            before.iter().for_each(|role| needs.add_rule(&role.approval, old));
+            after.iter().for_each(|role| needs.add_rule(&role.approval, new));
+        }
+    }
+    for policy in [old, new] {
+        if let Some(rule) = &policy.settings.policy_approval {
+            needs.add_rule(rule, policy);
+        }
+    }
+    for name in old.groups.keys().chain(new.groups.keys()).collect::<BTreeSet<_>>() {
+        let members = |policy: &'_ Policy| policy.groups.get(name).cloned().unwrap_or_default();
+        needs.add_if_different((&members(old), old), (&members(new), new));
+    }
+    needs
+}
+
+impl Needs {
+    /// Adds what principals of two policies need, if they are not the same once groups are written out.
+    fn add_if_different(&mut self, old: (&BTreeSet<Principal>, &Policy), new: (&BTreeSet<Principal>, &Policy)) {
+        if written_out(old.0, old.1) != written_out(new.0, new.1) {
+            self.add(old.0, old.1);
+            self.add(new.0, new.1);
+        }
+    }
 }
 
 /// What is different under `new`, compared with `old`, as far as `directory` tells who is who.

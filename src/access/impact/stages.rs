@@ -37,6 +37,12 @@ impl Content {
     }
 }
 
+/// Whether two rules do not demand the same.
+pub(super) fn differ(old: (&[Stage], &Policy), new: (&[Stage], &Policy)) -> bool {
+    old.0.len() != new.0.len()
+        || old.0.iter().zip(new.0).any(|(before, after)| Content::of(before, old.1) != Content::of(after, new.1))
+}
+
 /// Which old stage a new one takes the place of: the one of its name, else one that demands the same.
 fn partners(old: (&[Stage], &Policy), new: (&[Stage], &Policy)) -> Vec<Option<usize>> {
     let mut partners: Vec<Option<usize>> =

@@ -9,6 +9,7 @@ use super::{Danger, Effect, Sentence, Topic};
 use crate::access::approval::{ApprovalStatus, StageState};
 use crate::access::decide::{Case, PullFacts, Verdict, decide};
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
+use crate::access::principals::Needs;
 use crate::access::reach::{Answer, Crowd};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::CommitId;
@@ -103,7 +104,8 @@ fn standing(
     };
     let facts = nothing_but(&asking, now)?;
     let decision = decide(&request, Case { policy, directory, facts: &facts, now });
-    let unless = policy.roles.get(&request.role).and_then(|role| {
+    let role = policy.roles.get(&request.role);
+    let unless = role.and_then(|role| {
         let who = match (&role.break_glass, request.break_glass) {
             (Some(path), true) => &path.requesters,
             _ => &role.requesters,
@@ -116,9 +118,9 @@ fn standing(
     // Asked for by somebody who may be in a team nobody told of: what depends on it is not judged.
     let guessed = |code: Code| match code {
         Code::RequesterNotAllowed => unless.is_some(),
-        Code::ConditionFalse | Code::ConditionFailed => {
-            super::needs(policy).teams.iter().any(|slug| !directory.teams.contains_key(slug))
-        }
+        Code::ConditionFalse | Code::ConditionFailed => role.is_some_and(|role| {
+            Needs::of_role(role, policy).teams.iter().any(|slug| !directory.teams.contains_key(slug))
+        }),
         _ => false,
     };
     // What was approved and planned is not approved and planned again.
