@@ -88,6 +88,19 @@ pub enum Answer {
     IfIn(BTreeSet<TeamSlug>),
 }
 
+/// Whether `account` is among `principals`.
+pub fn answer(principals: &BTreeSet<Principal>, account: &Account, policy: &Policy, directory: &Directory) -> Answer {
+    if includes(principals, account, policy, directory) {
+        return Answer::Yes;
+    }
+    let unknown = |principal: Principal| match principal {
+        Principal::Team(slug) if !account.bot && !directory.teams.contains_key(&slug) => Some(slug),
+        _ => None,
+    };
+    let teams: BTreeSet<TeamSlug> = written_out(principals, policy).into_iter().filter_map(unknown).collect();
+    if teams.is_empty() { Answer::No } else { Answer::IfIn(teams) }
+}
+
 /// Every account the facts name, bots left out.
 pub fn known_people(directory: &Directory) -> impl Iterator<Item = &Account> {
     let in_teams = directory.teams.values().flatten().flatten();

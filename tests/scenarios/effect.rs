@@ -62,6 +62,28 @@ async fn reviewers_read_who_gains_what_and_which_guards_fall() {
 }
 
 #[tokio::test]
+async fn running_access_that_the_new_policy_would_refuse_is_named() {
+    let world = World::new().await;
+    let granted = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(granted).await;
+    assert!(world.is_merged(granted).await);
+    let file = changed(
+        "policies/roles/incident-response.yaml",
+        &[("requesters: [team:engineering, group:dba]", "requesters: [group:dba]")],
+    );
+    let change = world.bob().asks_with("narrower", &[file]).await;
+    let comment = &world.comments(change).await[0];
+    let rows: Vec<&str> = comment.lines().filter(|line| line.contains("`orders-db-reader`")).collect();
+    assert_eq!(
+        rows,
+        [
+            "| ⚪ neutral | `orders-db-reader` | running grant `grants/alice-orders.yaml` of `alice` would be refused (DP0401): `'alice' may not have role 'orders-db-reader'` |",
+            "| 🟢 narrower | `orders-db-reader` | `alice`, `bob` (in `team:engineering`) may no longer request it |",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_change_of_words_has_no_effect_and_says_so() {
     let world = World::new().await;
     let file = changed(

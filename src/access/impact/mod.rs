@@ -194,9 +194,8 @@ impl Impact {
     /// Adds effects, in their order.
     pub fn add(&mut self, effects: impl IntoIterator<Item = Effect>) {
         self.effects.extend(effects);
-        self.effects.sort_by(|one, other| {
-            let text = |effect: &Effect| (effect.role.clone(), effect.topic, effect.sentence.to_string());
-            other.danger.cmp(&one.danger).then_with(|| text(one).cmp(&text(other)))
+        self.effects.sort_by_cached_key(|effect| {
+            (std::cmp::Reverse(effect.danger), effect.role.clone(), effect.topic, effect.sentence.to_string())
         });
         self.effects.dedup();
     }

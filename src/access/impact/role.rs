@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::shift::who;
 use super::stages::of_role;
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
+use crate::access::principals::written_out;
 use crate::access::reach::{Crowd, RoleReach};
 use crate::policy::entitlement::AccessTemplate;
 use crate::policy::model::{BreakGlass, ParamKind, ParamSpec, Requirement, Role};
 use crate::policy::name::ParamName;
-use crate::policy::{Duration, Policy};
+use crate::policy::{Duration, Principal};
 
 impl Comparison<'_> {
     pub(super) fn roles(&mut self) {
@@ -80,15 +81,12 @@ impl Comparison<'_> {
 
     fn role(&mut self, old: &Role, new: &Role) {
         let about = About { role: Some(&new.name), risk: old.risk.max(new.risk) };
-        let crowd = |principals, policy: &Policy| Crowd::of(principals, policy, self.directory);
-        let requesters = (crowd(&old.requesters, self.old), crowd(&new.requesters, self.new));
-        let on_behalf = (crowd(&old.may_request_for, self.old), crowd(&new.may_request_for, self.new));
         let stages = (of_role(old, self.old), of_role(new, self.new));
         let danger = if stages.1.is_empty() { Danger::High } else { Danger::Medium };
-        let verb = Sentence::default().say("request it");
-        self.right(about, (Right::Request, Topic::Requesters, danger), (&requesters.0, &requesters.1), &verb);
-        let verb = Sentence::default().say("request it for somebody else");
-        self.right(about, (Right::RequestFor, Topic::OnBehalf, Danger::Low), (&on_behalf.0, &on_behalf.1), &verb);
+        let right = (Right::Request, Topic::Requesters, danger);
+        self.principals(about, right, (&old.requesters, &new.requesters), "request it");
+        let right = (Right::RequestFor, Topic::OnBehalf, Danger::Low);
+        self.principals(about, right, (&old.may_request_for, &new.may_request_for), "request it for somebody else");
         self.break_glass(about, old.break_glass.as_ref(), new.break_glass.as_ref());
         self.ceiling(about, Topic::Ceiling, "access may last", (old.max_duration, new.max_duration), Danger::Medium);
         self.requirements(about, &old.requires, &new.requires);
@@ -104,13 +102,26 @@ impl Comparison<'_> {
         }
     }
 
+    /// Compares who has a right that principals are given; who is behind them is only looked up if they differ.
+    fn principals(
+        &mut self,
+        about: About<'_>,
+        right: (Right, Topic, Danger),
+        (old, new): (&BTreeSet<Principal>, &BTreeSet<Principal>),
+        verb: &str,
+    ) {
+        if written_out(old, self.old) != written_out(new, self.new) {
+            let before = Crowd::of(old, self.old, self.directory);
+            let after = Crowd::of(new, self.new, self.directory);
+            self.right(about, right, (&before, &after), &Sentence::default().say(verb));
+        }
+    }
+
     fn break_glass(&mut self, about: About<'_>, old: Option<&BreakGlass>, new: Option<&BreakGlass>) {
-        let crowd = |path: Option<&BreakGlass>, policy: &Policy| {
-            path.map(|path| Crowd::of(&path.requesters, policy, self.directory)).unwrap_or_default()
-        };
-        let (before, after) = (crowd(old, self.old), crowd(new, self.new));
-        let verb = Sentence::default().say("break the glass for it: have it without approval");
-        self.right(about, (Right::BreakGlass, Topic::BreakGlass, Danger::High), (&before, &after), &verb);
+        let nobody = BTreeSet::new();
+        let who = |path: Option<&'_ BreakGlass>| path.map_or_else(|| nobody.clone(), |path| path.requesters.clone());
+        let right = (Right::BreakGlass, Topic::BreakGlass, Danger::High);
+        self.principals(about, right, (&who(old), &who(new)), "break the glass for it: have it without approval");
         let (Some(old), Some(new)) = (old, new) else { return };
         let lengths = (old.max_duration, new.max_duration);
         self.ceiling(about, Topic::BreakGlass, "break-glass access may last", lengths, Danger::Medium);

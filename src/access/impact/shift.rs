@@ -127,7 +127,7 @@ impl Comparison<'_> {
     }
 
     /// A team whose members all have the right already changes nothing today; tomorrow somebody joins it.
-    fn dormant(&mut self, about: About<'_>, old: &Crowd, new: &Crowd, verb: &Sentence) {
+    pub(super) fn dormant(&mut self, about: About<'_>, old: &Crowd, new: &Crowd, verb: &Sentence) {
         if old.everyone {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::shift::who;
+use super::shift::{Difference, who};
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::StageReach;
@@ -119,12 +119,13 @@ impl Comparison<'_> {
 
     /// Compares two stages that take each other's place.
     fn stage(&mut self, about: About<'_>, old: &Stage, new: &Stage) {
+        if Content::of(old, self.old) == Content::of(new, self.new) {
+            return;
+        }
         let (before, after) =
             (StageReach::of(old, self.old, self.directory), StageReach::of(new, self.new, self.directory));
         let name = &new.name;
-        let verb = Sentence::new("approve stage {}", &[name]);
-        let approve = (Right::Approve(name.clone()), Topic::Approvers, Danger::High);
-        self.right(about, approve, (&before.approvers, &after.approvers), &verb);
+        self.at_once(about, &before, &after);
         self.in_the_end(about, &before, &after);
         if old.required != new.required {
             let danger = if new.required < old.required { Danger::High } else { Danger::Narrower };
@@ -157,6 +158,34 @@ impl Comparison<'_> {
             let sentence = Sentence::new("stage {}", &[name])
                 .say(&format!(" opens to others {word}: after {after} instead of {before}"));
             self.note(about, danger, Topic::Approvers, sentence);
+        }
+    }
+
+    /// Who may approve as soon as the stage opens.
+    fn at_once(&mut self, about: About<'_>, before: &StageReach, after: &StageReach) {
+        let name = &after.name;
+        let (gained, lost) = self.shift(about, Right::Approve(name.clone()), &before.approvers, &after.approvers);
+        let verb = Sentence::new("approve stage {}", &[name]);
+        if gained.is_empty() {
+            self.dormant(about, &before.approvers, &after.approvers, &verb);
+        } else {
+            let danger = if gained.crowd.everyone { Danger::High.raised() } else { Danger::High };
+            self.note(about, danger, Topic::Approvers, gained.who("already").say(" may now ").then(verb.clone()));
+        }
+        // Whoever may still do so in the end, only has to wait.
+        let (mut gone, mut waiting) = (lost.crowd.clone(), lost.crowd);
+        let later = after.in_the_end();
+        gone.people.retain(|account| !later.people.contains(account));
+        gone.unknown.retain(|slug| !later.unknown.contains(slug) && !later.everyone);
+        gone.everyone &= !later.everyone;
+        waiting.people.retain(|account| later.people.contains(account));
+        waiting.unknown.retain(|slug| later.unknown.contains(slug) || later.everyone);
+        waiting.everyone &= later.everyone;
+        for (crowd, words) in [(gone, " may no longer "), (waiting, " may only after a while ")] {
+            if !crowd.is_empty() {
+                let lost = Difference { crowd, unless: lost.unless.clone() };
+                self.note(about, Danger::Narrower, Topic::Approvers, lost.who("still").say(words).then(verb.clone()));
+            }
         }
     }
 

@@ -201,6 +201,17 @@ fn stages_are_compared_by_what_they_demand() {
 }
 
 #[test]
+fn whoever_only_has_to_wait_has_not_lost_the_right() {
+    let edits =
+        [("approvers: [group:dba]", "approvers: [user:carol]"), ("to: [team:leads]", "to: [team:leads, team:data]")];
+    for directory in [acme(), offline()] {
+        let told = effects(&edits, &directory);
+        let who = if directory.teams.is_empty() { "`team:data`" } else { "`dave` (in `team:data`)" };
+        assert_eq!(told, [format!("narrower reader: {who} may only after a while approve stage `owner`")]);
+    }
+}
+
+#[test]
 fn guards_of_a_request_that_fall_away_are_shown_with_their_text() {
     let told = effects(
         &[

@@ -10,7 +10,7 @@ use crate::access::approval::{ApprovalStatus, StageState};
 use crate::access::decide::{Case, PullFacts, Verdict, decide};
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::principals::Needs;
-use crate::access::reach::{Answer, Crowd};
+use crate::access::reach::{Answer, answer};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::CommitId;
 use crate::policy::{Code, Policy, Request, Severity};
@@ -110,7 +110,7 @@ fn standing(
             (Some(path), true) => &path.requesters,
             _ => &role.requesters,
         };
-        match Crowd::of(who, policy, directory).holds(&asking) {
+        match answer(who, &asking, policy, directory) {
             Answer::IfIn(teams) => Some(teams.iter().map(|slug| format!("team:{slug}")).collect::<Vec<_>>().join(", ")),
             Answer::Yes | Answer::No => None,
         }
