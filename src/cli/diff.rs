@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, facts, unreachable, usage, validate};
-use crate::access::impact::{self, Effect, Impact, Right, Shift};
+use crate::access::impact::{self, Effect, Impact, Right, Row, Sentence, Shift};
 use crate::engine::effect;
 use crate::ledger::{CloneError, LocalClone};
 use crate::policy::render::{Format, tame};
@@ -75,7 +75,10 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let directory = facts::directory(&memberships, &[old, new], subjects);
     let mut impact = impact::compare(old, new, &directory);
     let now = Utc::now();
-    impact.add(grants.iter().filter_map(|request| impact::running_grant(request, None, (old, new), &directory, now)));
+    let touched: Vec<&Request> = grants.iter().filter(|request| impact.touches(&request.role)).collect();
+    impact.add(
+        touched.into_iter().filter_map(|request| impact::running_grant(request, None, (old, new), &directory, now)),
+    );
     let nameless = grants.iter().filter(|request| request.subject.is_none()).count();
     let notes = notes(&impact, nameless, unread);
     match args.format {
@@ -143,17 +146,25 @@ fn notes(impact: &Impact, nameless: usize, unread: usize) -> Vec<String> {
 }
 
 fn human(impact: &Impact, base: &str, head: &str, notes: &[String]) -> String {
-    let count = impact.effects.len();
-    let mut text = match count {
+    let rows = impact.rows();
+    let mut text = match rows.len() {
         0 => format!("{}..{}: no effect. Nobody can do more or less than before.\n", tame(base), tame(head)),
         1 => format!("{}..{}: 1 effect\n\n", tame(base), tame(head)),
-        _ => format!("{}..{}: {count} effects, the most dangerous first\n\n", tame(base), tame(head)),
+        count => format!("{}..{}: {count} effects, the most dangerous first\n\n", tame(base), tame(head)),
     };
-    let role = |effect: &Effect| effect.role.as_ref().map_or("-".to_owned(), ToString::to_string);
-    let width = impact.effects.iter().map(|effect| role(effect).len()).max().unwrap_or(0).min(40);
-    for effect in &impact.effects {
-        let sentence = tame(&effect.sentence.to_string());
-        text.push_str(&format!("{:<9} {:<width$}  {sentence}\n", effect.danger.as_str(), role(effect)));
+    let roles = |row: &Row<'_>| match row.roles.as_slice() {
+        [] => "-".to_owned(),
+        [role] => role.to_string(),
+        roles => format!("{} roles", roles.len()),
+    };
+    let width = rows.iter().map(|row| roles(row).len()).max().unwrap_or(0).min(40);
+    for row in &rows {
+        let mut sentence = tame(&row.sentence.to_string());
+        if row.roles.len() > 1 {
+            let named = Sentence::default().list(row.roles.iter(), 10).render(str::to_owned);
+            sentence.push_str(&format!(": {named}"));
+        }
+        text.push_str(&format!("{:<9} {:<width$}  {sentence}\n", row.danger.as_str(), roles(row)));
     }
     for sentence in &impact.dormant {
         text.push_str(&format!(

@@ -9,7 +9,7 @@ use crate::access::change::Subject;
 use crate::access::decide::Case;
 use crate::access::facts::{Change, ChangedFile, Directory, PullRequest, TreeFile};
 use crate::access::grant::{Grant, State};
-use crate::access::impact::{self, Danger, Effect, Impact, Sentence};
+use crate::access::impact::{self, Danger, Impact, Row, Sentence};
 use crate::access::principals::Needs;
 use crate::github::{GithubError, Repository};
 use crate::policy::name::{CommitId, RepositoryName};
@@ -20,6 +20,8 @@ use crate::policy::{Loaded, Policy, Request};
 const TABLE: usize = 40_000;
 /// How much of one name or expression is shown.
 const QUOTED: usize = 300;
+/// How many roles one row names.
+const ROLES: usize = 5;
 /// How many running grants are judged under the new policy, and how many open pull requests.
 const GRANTS: usize = 100;
 const PULLS: usize = 20;
@@ -32,10 +34,11 @@ pub fn table(impact: &Impact, limit: usize, see_all: &str) -> String {
     } else {
         text.push_str("| | Role | What would be different |\n|---|---|---|\n");
     }
-    for (index, effect) in impact.effects.iter().enumerate() {
-        let row = row(effect);
+    let rows = impact.rows();
+    for (index, row) in rows.iter().enumerate() {
+        let row = line(row);
         if text.len() + row.len() > limit {
-            let left = impact.effects.len() - index;
+            let left = rows.len() - index;
             text.push_str(&format!("\n… and {left} more, none of them more dangerous than these. {see_all}\n"));
             return text;
         }
@@ -56,8 +59,8 @@ pub fn table(impact: &Impact, limit: usize, see_all: &str) -> String {
     text
 }
 
-fn row(effect: &Effect) -> String {
-    let mark = match effect.danger {
+fn line(row: &Row<'_>) -> String {
+    let mark = match row.danger {
         Danger::Critical => "🔴",
         Danger::High => "🟠",
         Danger::Medium => "🟡",
@@ -65,8 +68,10 @@ fn row(effect: &Effect) -> String {
         Danger::Neutral => "⚪",
         Danger::Narrower => "🟢",
     };
-    let role = effect.role.as_ref().map(|role| code(role.as_str())).unwrap_or_default();
-    format!("| {mark} {} | {role} | {} |\n", effect.danger.as_str(), markdown(&effect.sentence))
+    let roles: Vec<String> = row.roles.iter().take(ROLES).map(|role| code(role.as_str())).collect();
+    let more = row.roles.len().saturating_sub(ROLES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("| {mark} {} | {}{more} | {} |\n", row.danger.as_str(), roles.join(", "), markdown(row.sentence))
 }
 
 fn markdown(sentence: &Sentence) -> String {
@@ -100,8 +105,8 @@ impl Engine {
             return Ok("\nWhat it would let people do cannot be told until its problems are solved.\n".to_owned());
         };
         let now = self.inner.clock.now();
-        let grants = self.running_requests(github, repository, &before).await?;
         let mut needs = impact::needs(policy, proposed);
+        let grants = self.running_requests(github, repository, &before).await?;
         for (grant, _) in grants.iter().take(GRANTS) {
             needs.logins.insert(grant.subject.login.clone());
             for policy in [policy, proposed] {
@@ -111,6 +116,9 @@ impl Engine {
         let mut directory = self.directory(github, &needs).await?;
         let mut impact = impact::compare(policy, proposed, &directory);
         for (grant, request) in grants.iter().take(GRANTS) {
+            if !impact.touches(&grant.role) {
+                continue;
+            }
             // The file may name the subject by a login they no longer have.
             if let Some(login) = &request.subject {
                 directory.accounts.insert(login.clone(), Some(grant.subject.clone()));

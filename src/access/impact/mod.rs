@@ -15,7 +15,7 @@ mod verdicts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::Directory;
 use super::principals::{Needs, written_out};
@@ -190,7 +190,38 @@ pub struct Impact {
     pub dormant: Vec<Sentence>,
 }
 
+/// The same effect on one role or many: told once, so that a long list does not hide the rest.
+#[derive(Debug, Clone)]
+pub struct Row<'a> {
+    /// How closely to look.
+    pub danger: Danger,
+    /// The roles; none if it is about the whole repository.
+    pub roles: Vec<&'a RoleName>,
+    /// What would be different.
+    pub sentence: &'a Sentence,
+}
+
 impl Impact {
+    /// The effects as people read them, in their order.
+    pub fn rows(&self) -> Vec<Row<'_>> {
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        let mut known: BTreeMap<(Danger, Topic, String), usize> = BTreeMap::new();
+        for effect in &self.effects {
+            let key = (effect.danger, effect.topic, effect.sentence.to_string());
+            let at = *known.entry(key).or_insert(rows.len());
+            if at == rows.len() {
+                rows.push(Row { danger: effect.danger, roles: Vec::new(), sentence: &effect.sentence });
+            }
+            rows[at].roles.extend(&effect.role);
+        }
+        rows
+    }
+
+    /// Whether requests for a role could be judged otherwise: something about it is different, or about everybody.
+    pub fn touches(&self, role: &RoleName) -> bool {
+        self.effects.iter().any(|effect| effect.role.as_ref().is_none_or(|touched| touched == role))
+    }
+
     /// Adds effects, in their order.
     pub fn add(&mut self, effects: impl IntoIterator<Item = Effect>) {
         self.effects.extend(effects);

@@ -338,6 +338,19 @@ fn groups_matter_by_themselves_where_expressions_ask_for_them() {
     );
 }
 
+#[test]
+fn the_same_effect_on_many_roles_is_one_row() {
+    let roles: String = (0..50)
+        .map(|number| format!("  r{number}:\n    requesters: [team:eng]\n    approval: owner-then-security\n    entitlements: [ssh: {{ target: servers, principals: [x] }}]\n"))
+        .collect();
+    let old = edited(&[("approvals:\n", &format!("{roles}approvals:\n"))]);
+    let new = old.replacen("required: 2", "required: 1", 1).replacen("max_duration: 4h", "max_duration: 5h", 1);
+    let impact = compare(&load(&old), &load(&new), &acme());
+    let rows: Vec<(Danger, usize)> = impact.rows().iter().map(|row| (row.danger, row.roles.len())).collect();
+    assert_eq!(rows, [(Danger::High, 51), (Danger::Medium, 1)]);
+    assert!(impact.touches(&"r7".parse().unwrap()) && !impact.touches(&"spare".parse().unwrap()));
+}
+
 fn grant(subject: &str) -> Request {
     let text =
         format!("subject: {subject}\nrole: reader\nduration: 3h\nticket: INC-1\nreason: x\nparams: {{ db: orders }}\n");
