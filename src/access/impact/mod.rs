@@ -219,7 +219,12 @@ impl Impact {
 
     /// Whether requests for a role could be judged otherwise: something about it is different, or about everybody.
     pub fn touches(&self, role: &RoleName) -> bool {
-        self.effects.iter().any(|effect| effect.role.as_ref().is_none_or(|touched| touched == role))
+        // Who approves changes of the policy has no say over requests.
+        let everybody = |topic| matches!(topic, Topic::People | Topic::Groups);
+        self.effects.iter().any(|effect| match &effect.role {
+            Some(touched) => touched == role,
+            None => everybody(effect.topic),
+        })
     }
 
     /// Adds effects, in their order.
