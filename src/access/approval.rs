@@ -219,20 +219,11 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
         stage.later = later.difference(&candidates).cloned().collect();
         stage.candidates = candidates;
         stage.out_of_reach = matches!(stage.state, StageState::Open | StageState::Waiting)
-            && !is_open_to_everyone(&stage.approvers, ballot.policy)
+            && !principals::written_out(&stage.approvers, ballot.policy).contains(&Principal::Everyone)
             && stage.candidates.len() + stage.approvals.len() < stage.required as usize
             && stage.escalates_at.is_none();
     }
     ApprovalStatus { rule: name.clone(), stages: judged, objections, discounted }
-}
-
-/// Whether these include `everyone`, be it in a group: then nobody can list who could approve.
-fn is_open_to_everyone(principals: &BTreeSet<Principal>, policy: &Policy) -> bool {
-    principals.iter().any(|principal| match principal {
-        Principal::Everyone => true,
-        Principal::Group(name) => policy.groups.get(name).is_some_and(|members| members.contains(&Principal::Everyone)),
-        _ => false,
-    })
 }
 
 /// The latest review of each person that says yes or no, or withdraws it. Remarks and unfinished reviews change nothing.
@@ -284,6 +275,7 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
     let mut seats = Seating::new(yes.len());
     let mut opened_at = Some(ballot.opened_at);
     let mut judged: Vec<StageStatus> = Vec::new();
+    let mut demands: Vec<Demand> = Vec::new();
     for stage in stages {
         let counts = match (&stage.when, scope) {
             (Some(when), Some(scope)) => when.is_true(scope).map_err(|error| error.to_string()),
@@ -325,12 +317,22 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
                         principals::includes(&status.approvers, account, ballot.policy, ballot.directory)
                     })
                     .collect();
+                // Since when each of them counts: whoever may only approve because the stage widened, not before that.
+                let since = |voter: usize| {
+                    let (account, review) = yes[voter];
+                    let given = review.submitted_at.unwrap_or(ballot.opened_at);
+                    let widened = status
+                        .escalated_at
+                        .filter(|_| !principals::includes(&stage.approvers, account, ballot.policy, ballot.directory));
+                    widened.map_or(given, |widened| given.max(widened))
+                };
+                let voters = eligible.iter().map(|&voter| (voter, since(voter))).collect();
+                demands.push(Demand { required: stage.required, voters });
                 let satisfied = seats.seat(judged.len(), stage.required, &eligible) && stage.required > 0;
                 opened_at = match opened_at {
                     Some(opened) if satisfied => {
                         status.state = StageState::Satisfied;
-                        let times = seats.of(judged.len()).filter_map(|voter| yes[voter].1.submitted_at);
-                        Some(times.fold(opened, DateTime::max))
+                        Some(satisfied_at(&demands, yes.len(), opened))
                     }
                     Some(_) => {
                         status.state = StageState::Open;
@@ -346,6 +348,27 @@ fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope
         status.approvals = seats.of(index).map(|voter| (yes[voter].0.clone(), yes[voter].1.id)).collect();
     }
     judged
+}
+
+/// What a stage demands, and who could give it since when.
+struct Demand {
+    required: u32,
+    voters: Vec<(usize, DateTime<Utc>)>,
+}
+
+/// The first time, from `opened` on, at which all `demands` could be met by different voters. Not the time of those who happen to be
+/// seated: somebody who approved earlier may have done as well.
+fn satisfied_at(demands: &[Demand], voters: usize, opened: DateTime<Utc>) -> DateTime<Utc> {
+    let times = demands.iter().flat_map(|demand| &demand.voters).map(|(_, since)| (*since).max(opened));
+    let times: BTreeSet<DateTime<Utc>> = times.collect();
+    let met = |time: &DateTime<Utc>| {
+        let mut seats = Seating::new(voters);
+        demands.iter().enumerate().all(|(stage, demand)| {
+            let by_then = demand.voters.iter().filter(|(_, since)| since <= time);
+            seats.seat(stage, demand.required, &by_then.map(|(voter, _)| *voter).collect::<Vec<_>>())
+        })
+    };
+    times.iter().find(|time| met(time)).copied().unwrap_or(opened)
 }
 
 /// Seats voters at stages, each at most once, moving those already seated if that frees a seat (augmenting paths, so an

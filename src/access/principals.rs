@@ -13,12 +13,13 @@ use crate::policy::{Policy, Principal};
 pub fn includes(principals: &BTreeSet<Principal>, account: &Account, policy: &Policy, directory: &Directory) -> bool {
     principals.iter().any(|principal| match principal {
         Principal::App(slug) => account.bot && account.login.as_str().eq_ignore_ascii_case(&format!("{slug}[bot]")),
-        _ if account.bot || !directory.is_member(account) => false,
-        Principal::User(login) => account.login == *login,
-        Principal::Team(slug) => directory.in_team(account, slug),
+        // A group may have apps in it too.
         Principal::Group(name) => {
             policy.groups.get(name).is_some_and(|members| includes(members, account, policy, directory))
         }
+        _ if account.bot || !directory.is_member(account) => false,
+        Principal::User(login) => account.login == *login,
+        Principal::Team(slug) => directory.in_team(account, slug),
         Principal::Everyone => true,
     })
 }
@@ -46,6 +47,20 @@ pub fn people(principals: &BTreeSet<Principal>, policy: &Policy, directory: &Dir
     found
 }
 
+/// `principals` with the members of groups in place of the groups.
+pub fn written_out(principals: &BTreeSet<Principal>, policy: &Policy) -> BTreeSet<Principal> {
+    let mut flat = BTreeSet::new();
+    for principal in principals {
+        match principal {
+            Principal::Group(name) => flat.extend(policy.groups.get(name).into_iter().flatten().cloned()),
+            other => {
+                flat.insert(other.clone());
+            }
+        }
+    }
+    flat
+}
+
 /// What has to be read from GitHub before `principals` can be judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -53,6 +68,15 @@ pub struct Needs {
     pub teams: BTreeSet<TeamSlug>,
     /// Logins whose accounts must be known.
     pub logins: BTreeSet<Login>,
+}
+
+impl Extend<Needs> for Needs {
+    fn extend<I: IntoIterator<Item = Needs>>(&mut self, others: I) {
+        for other in others {
+            self.teams.extend(other.teams);
+            self.logins.extend(other.logins);
+        }
+    }
 }
 
 impl Needs {

@@ -4,7 +4,9 @@
 //! not be reached.
 
 mod demo;
+mod diff;
 mod explain;
+mod facts;
 mod init;
 mod junit;
 mod rebuild;
@@ -13,6 +15,8 @@ mod schema;
 mod serve;
 mod test;
 mod validate;
+mod what_can;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -46,6 +50,12 @@ enum Command {
     Test(test::TestArgs),
     /// Checks the working tree of a policy repository, offline.
     Validate(validate::ValidateArgs),
+    /// Tells who can request a role, approve it and break the glass for it.
+    WhoCan(who_can::WhoCanArgs),
+    /// Tells what somebody can request, approve and break the glass for.
+    WhatCan(what_can::WhatCanArgs),
+    /// Tells what a change of the policy would let people do.
+    Diff(diff::DiffArgs),
 }
 
 /// A failure with the exit code it means.
@@ -80,6 +90,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::WhoCan(args) => who_can::run(&args),
+        Command::WhatCan(args) => what_can::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),

@@ -73,7 +73,8 @@ pub(super) fn working_tree(root: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>
     }
 }
 
-fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+/// The same, with what is wrong with its shape as findings.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     read_parts(root, &["policies", "grants"], findings)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Engine, EngineError};
 use crate::access::change::{self, Subject};
 use crate::access::decide::{Case, PullFacts};
-use crate::access::facts::{Directory, FileMode, PullRequest, PullState, TreeFile};
+use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, TreeFile};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
@@ -20,6 +20,8 @@ pub(super) struct Judged {
     pub facts: PullFacts,
     /// The files at the head of the pull request.
     pub head_files: BTreeMap<String, TreeFile>,
+    /// The files it changes.
+    pub changed: Vec<ChangedFile>,
 }
 
 impl Engine {
@@ -92,7 +94,7 @@ impl Engine {
         let directory = self.directory(github, &needs).await?;
         let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
         let judgement = judgement::judge(proposal, case);
-        Ok(Judged { judgement, facts, head_files })
+        Ok(Judged { judgement, facts, head_files, changed })
     }
 
     /// Reads memberships and accounts.

@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod settings;
 
+pub mod effect;
 mod error;
 mod facts;
 mod grants;

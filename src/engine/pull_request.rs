@@ -83,7 +83,8 @@ impl Engine {
         };
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
-        let words = words::publication(judgement, policy, Next::Merge);
+        let effect = self.effect(github, repository, &base, policy, &judged).await?;
+        let words = words::publication(judgement, policy, Next::Merge, &effect);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, pull, judgement, policy).await?;
@@ -114,7 +115,7 @@ impl Engine {
                     merged.schedule(&Job::Sync(repository.clone()), now).await?;
                     merged.commit().await?;
                     self.wake();
-                    let words = words::publication(judgement, policy, Next::Merged);
+                    let words = words::publication(judgement, policy, Next::Merged, &effect);
                     published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
                     tx = self.inner.store.begin().await?;
                     tx.set_published(repository.as_str(), pull.number, &published).await?;

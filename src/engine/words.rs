@@ -37,8 +37,8 @@ pub(super) enum Next {
     Merged,
 }
 
-/// What to publish about a pull request that was judged under `policy`.
-pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next) -> Publication {
+/// What to publish about a pull request that was judged under `policy`. `effect` tells what a policy change would let people do.
+pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next, effect: &str) -> Publication {
     let title = title(judgement);
     let mut body = format!("### {title}\n");
     for decision in &judgement.requests {
@@ -49,6 +49,7 @@ pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next) ->
     }
     if let Some(approval) = &judgement.policy_approval {
         body.push_str("\nThis pull request changes the policy: who may get which access.\n");
+        body.push_str(effect);
         body.push_str(&approval_section(&ApprovalTree::of(approval)));
     }
     if let Some(tally) = &judgement.tests {
@@ -357,7 +358,7 @@ mod tests {
             policy_approval: None,
             tests: None,
         };
-        publication(&judgement, &policy, Next::Merge).body
+        publication(&judgement, &policy, Next::Merge, "").body
     }
 
     #[test]

@@ -244,7 +244,7 @@ fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
         for section in ["templates", "roles"] {
             let Some(Value::Map(entries)) = section_of(file, section) else { continue };
             for (key, node) in entries {
-                let parents = node.get("extends").cloned().map_or_else(Vec::new, |extends| parents(extends));
+                let parents = node.get("extends").cloned().map_or_else(Vec::new, parents);
                 let Some(name) = key.text() else { continue };
                 if let Some(first) = heritage.written.get(name) {
                     if first.is_template != (section == "templates") {

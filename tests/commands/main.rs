@@ -16,6 +16,7 @@ mod kill;
 mod parts;
 mod policy_tests;
 mod pygithub;
+mod reach;
 mod rebuild;
 mod rolling;
 mod sandbox;

@@ -7,6 +7,7 @@
 mod support;
 
 mod clocks;
+mod effect;
 mod github;
 mod life;
 mod outages;

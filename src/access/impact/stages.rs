@@ -1,0 +1,221 @@
+//! What has to be approved, and by whom. Rules are compared by their stages: what a rule or a stage is called has no effect.
+
+use std::collections::BTreeSet;
+
+use super::shift::{Difference, who};
+use super::{About, Comparison, Danger, Right, Sentence, Topic};
+use crate::access::principals::written_out;
+use crate::access::reach::StageReach;
+use crate::policy::model::{Role, Stage};
+use crate::policy::{Duration, Policy, Principal};
+
+/// The stages of a role's rule.
+pub(super) fn of_role<'p>(role: &Role, policy: &'p Policy) -> &'p [Stage] {
+    policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default()
+}
+
+/// What a stage demands, whatever it is called.
+#[derive(PartialEq)]
+struct Content {
+    approvers: BTreeSet<Principal>,
+    when: Option<String>,
+    required: u32,
+    escalation: Option<(Duration, BTreeSet<Principal>)>,
+}
+
+impl Content {
+    fn of(stage: &Stage, policy: &Policy) -> Self {
+        Self {
+            approvers: written_out(&stage.approvers, policy),
+            when: stage.when.as_ref().map(|when| when.source().to_owned()),
+            required: stage.required,
+            escalation: stage
+                .escalate
+                .as_ref()
+                .map(|escalation| (escalation.after, written_out(&escalation.to, policy))),
+        }
+    }
+}
+
+/// Whether two rules do not demand the same.
+pub(super) fn differ(old: (&[Stage], &Policy), new: (&[Stage], &Policy)) -> bool {
+    old.0.len() != new.0.len()
+        || old.0.iter().zip(new.0).any(|(before, after)| Content::of(before, old.1) != Content::of(after, new.1))
+}
+
+/// Which old stage a new one takes the place of: the one of its name, else one that demands the same.
+fn partners(old: (&[Stage], &Policy), new: (&[Stage], &Policy)) -> Vec<Option<usize>> {
+    let mut partners: Vec<Option<usize>> =
+        new.0.iter().map(|stage| old.0.iter().position(|before| before.name == stage.name)).collect();
+    for (index, stage) in new.0.iter().enumerate() {
+        if partners[index].is_none() {
+            let content = Content::of(stage, new.1);
+            let same = |at: &usize| !partners.contains(&Some(*at)) && Content::of(&old.0[*at], old.1) == content;
+            partners[index] = (0..old.0.len()).find(same);
+        }
+    }
+    partners
+}
+
+impl Comparison<'_> {
+    /// Compares the stages of two rules.
+    pub(super) fn stages(&mut self, about: About<'_>, old: &[Stage], new: &[Stage]) {
+        let partners = partners((old, self.old), (new, self.new));
+        let dropped: Vec<&Stage> =
+            (0..old.len()).filter(|at| !partners.contains(&Some(*at))).map(|at| &old[at]).collect();
+        for stage in &dropped {
+            self.dropped(about, stage, new.is_empty());
+        }
+        if new.is_empty() && !old.is_empty() {
+            let names = old.iter().map(|stage| &stage.name);
+            let sentence = Sentence::default().say("nobody has to approve any more; until now: ").list(names, 10);
+            self.note(about, Danger::Critical, Topic::Stages, sentence);
+        }
+        for (stage, partner) in new.iter().zip(&partners) {
+            match partner {
+                Some(at) => self.stage(about, &old[*at], stage),
+                None => self.added(about, stage),
+            }
+        }
+        let order: Vec<usize> = partners.iter().flatten().copied().collect();
+        if !order.is_sorted() {
+            let names = new.iter().map(|stage| &stage.name);
+            let sentence = Sentence::default().say("the stages come in another order: ").list(names, 10);
+            self.note(about, Danger::Neutral, Topic::Stages, sentence);
+        }
+    }
+
+    fn dropped(&mut self, about: About<'_>, stage: &Stage, all: bool) {
+        let reach = StageReach::of(stage, self.old, self.directory);
+        let nobody = Default::default();
+        self.shift(about, Right::Approve(stage.name.clone()), &reach.approvers, &nobody);
+        self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), reach.in_the_end(), &nobody);
+        if !all {
+            let sentence = Sentence::new("approval stage {} is gone; until now ", &[&stage.name])
+                .say(&format!("{} of ", stage.required))
+                .then(who(&reach.approvers))
+                .say(" had to approve");
+            self.note(about, Danger::High, Topic::Stages, sentence);
+        }
+    }
+
+    fn added(&mut self, about: About<'_>, stage: &Stage) {
+        let reach = StageReach::of(stage, self.new, self.directory);
+        let nobody = Default::default();
+        self.shift(about, Right::Approve(stage.name.clone()), &nobody, &reach.approvers);
+        self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), &nobody, reach.in_the_end());
+        let mut sentence = Sentence::new("approval stage {} is new: ", &[&stage.name])
+            .say(&format!("{} of ", stage.required))
+            .then(who(&reach.approvers))
+            .say(" must approve");
+        if let Some(when) = &reach.when {
+            sentence = sentence.say(", if ").quote(when);
+        }
+        if let Some((after, crowd)) = &reach.later {
+            sentence = sentence.say(&format!("; after {after} ")).then(who(crowd)).say(" may");
+        }
+        self.note(about, Danger::Narrower, Topic::Stages, sentence);
+    }
+
+    /// Compares two stages that take each other's place.
+    fn stage(&mut self, about: About<'_>, old: &Stage, new: &Stage) {
+        if Content::of(old, self.old) == Content::of(new, self.new) {
+            return;
+        }
+        let (before, after) =
+            (StageReach::of(old, self.old, self.directory), StageReach::of(new, self.new, self.directory));
+        let name = &new.name;
+        self.at_once(about, &before, &after);
+        self.in_the_end(about, &before, &after);
+        if old.required != new.required {
+            let danger = if new.required < old.required { Danger::High } else { Danger::Narrower };
+            let sentence = Sentence::new("stage {}", &[name]).say(&format!(
+                " needs {} to approve instead of {}",
+                people(new.required),
+                old.required
+            ));
+            self.note(about, danger, Topic::Stages, sentence);
+        }
+        let sentence = match (&before.when, &after.when) {
+            (old, new) if old == new => None,
+            (None, Some(when)) => Some((Danger::High, Sentence::new("stage {} now only counts if {}", &[name, when]))),
+            (Some(when), None) => {
+                Some((Danger::Narrower, Sentence::new("stage {} now always counts, not only if {}", &[name, when])))
+            }
+            (Some(old), Some(new)) => {
+                Some((Danger::High, Sentence::new("stage {} now counts if {}; until now if {}", &[name, new, old])))
+            }
+            (None, None) => None,
+        };
+        if let Some((danger, sentence)) = sentence {
+            self.note(about, danger, Topic::Stages, sentence);
+        }
+        let times = (old.escalate.as_ref().map(|e| e.after), new.escalate.as_ref().map(|e| e.after));
+        if let (Some(before), Some(after)) = times
+            && before != after
+        {
+            let (danger, word) = if after < before { (Danger::Low, "sooner") } else { (Danger::Narrower, "later") };
+            let sentence = Sentence::new("stage {}", &[name])
+                .say(&format!(" opens to others {word}: after {after} instead of {before}"));
+            self.note(about, danger, Topic::Approvers, sentence);
+        }
+    }
+
+    /// Who may approve as soon as the stage opens.
+    fn at_once(&mut self, about: About<'_>, before: &StageReach, after: &StageReach) {
+        let name = &after.name;
+        let (gained, lost) = self.shift(about, Right::Approve(name.clone()), &before.approvers, &after.approvers);
+        let verb = Sentence::new("approve stage {}", &[name]);
+        if gained.is_empty() {
+            self.dormant(about, &before.approvers, &after.approvers, &verb);
+        } else {
+            let danger = if gained.crowd.everyone { Danger::High.raised() } else { Danger::High };
+            self.note(about, danger, Topic::Approvers, gained.who("already").say(" may now ").then(verb.clone()));
+        }
+        // Whoever may still do so in the end, only has to wait.
+        let (mut gone, mut waiting) = (lost.crowd.clone(), lost.crowd);
+        let later = after.in_the_end();
+        gone.people.retain(|account| !later.people.contains(account));
+        gone.unknown.retain(|slug| !later.unknown.contains(slug) && !later.everyone);
+        gone.everyone &= !later.everyone;
+        waiting.people.retain(|account| later.people.contains(account));
+        waiting.unknown.retain(|slug| later.unknown.contains(slug) || later.everyone);
+        waiting.everyone &= later.everyone;
+        for (crowd, words) in [(gone, " may no longer "), (waiting, " may only after a while ")] {
+            if !crowd.is_empty() {
+                let lost = Difference { crowd, unless: lost.unless.clone() };
+                self.note(about, Danger::Narrower, Topic::Approvers, lost.who("still").say(words).then(verb.clone()));
+            }
+        }
+    }
+
+    /// Who may approve only after a stage has waited. Whoever gains or loses it from the beginning was told already.
+    fn in_the_end(&mut self, about: About<'_>, before: &StageReach, after: &StageReach) {
+        let name = &after.name;
+        let (mut gained, mut lost) =
+            self.shift(about, Right::ApproveInTheEnd(name.clone()), before.in_the_end(), after.in_the_end());
+        let told = |crowd: &mut crate::access::reach::Crowd, these: &crate::access::reach::Crowd| {
+            crowd.people.retain(|account| !these.people.contains(account));
+            crowd.unknown.retain(|slug| !these.unknown.contains(slug));
+            crowd.everyone &= !these.everyone;
+            crowd.principals.retain(|principal| !these.principals.contains(principal));
+        };
+        told(&mut gained.crowd, &after.approvers);
+        told(&mut lost.crowd, &before.approvers);
+        let time = |reach: &StageReach| reach.later.as_ref().map(|(after, _)| after.to_string()).unwrap_or_default();
+        if !gained.is_empty() {
+            let sentence = gained.who("already").then(Sentence::new(" may now approve stage {}", &[name]));
+            let sentence = sentence.say(&format!(" after it has waited {}", time(after)));
+            self.note(about, Danger::Medium, Topic::Approvers, sentence);
+        }
+        if !lost.is_empty() {
+            let sentence = lost.who("still").then(Sentence::new(" may no longer approve stage {}", &[name]));
+            let sentence = sentence.say(&format!(" after it has waited {}", time(before)));
+            self.note(about, Danger::Narrower, Topic::Approvers, sentence);
+        }
+    }
+}
+
+fn people(count: u32) -> String {
+    if count == 1 { "1 person".to_owned() } else { format!("{count} people") }
+}

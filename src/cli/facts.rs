@@ -1,0 +1,169 @@
+//! What the commands about reach know without asking GitHub: the policy, and the memberships somebody wrote down.
+//!
+//! Offline, a login that a policy or the memberships name is taken for an account, and for a member of the organisation; a team
+//! nobody wrote down stays unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, usage, validate};
+use crate::access::facts::{Account, Directory};
+use crate::access::impact;
+use crate::access::principals::Needs;
+use crate::access::reach::Crowd;
+use crate::policy::name::{Login, TeamSlug, UserId};
+use crate::policy::render::{Format, render, tame};
+use crate::policy::testcase::Who;
+use crate::policy::{self, Finding, Policy, Principal};
+
+/// Which policy is asked, and what else is known.
+#[derive(Debug, Args)]
+pub(super) struct Known {
+    /// The working tree of the policy repository.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// A YAML file that says who is in which team, as `teams: { engineering: [alice, bob] }`.
+    #[arg(long, value_name = "FILE")]
+    given: Option<PathBuf>,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Shape,
+}
+
+/// The shapes an answer can be printed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Shape {
+    /// For people.
+    Human,
+    /// For machines.
+    Json,
+}
+
+impl Known {
+    /// The policy of the working tree; if it is invalid, its findings are printed and the exit code comes instead.
+    pub fn policy(&self) -> Result<Result<Policy, ExitCode>, Failure> {
+        let mut findings = Vec::new();
+        let files = validate::read(&self.path, &mut findings).map_err(usage)?;
+        let format = if self.format == Shape::Json { Format::Json } else { Format::Human };
+        Ok(load(&files.into_iter().collect(), findings, format))
+    }
+
+    /// The memberships that were given.
+    pub fn memberships(&self) -> Result<BTreeMap<TeamSlug, Vec<Login>>, Failure> {
+        memberships(self.given.as_deref())
+    }
+}
+
+/// The policy in `files`; if it is invalid, its findings are printed and the exit code comes instead.
+pub(super) fn load(
+    files: &BTreeMap<String, Vec<u8>>,
+    mut findings: Vec<Finding>,
+    format: Format,
+) -> Result<Policy, ExitCode> {
+    let policies: BTreeMap<_, _> = files
+        .iter()
+        .filter(|(path, _)| path.starts_with("policies/"))
+        .map(|(path, bytes)| (path.clone(), bytes.clone()))
+        .collect();
+    let loaded = policy::load(&policies, None);
+    findings.retain(|finding| finding.file.starts_with("policies/"));
+    match loaded.policy.filter(|_| findings.is_empty()) {
+        Some(policy) => Ok(policy),
+        None => {
+            findings.extend(loaded.findings);
+            findings.sort();
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            anstream::print!("{}", render(&findings, files, format, colour));
+            Err(ExitCode::from(1))
+        }
+    }
+}
+
+/// The members of teams that `file` tells.
+pub(super) fn memberships(file: Option<&Path>) -> Result<BTreeMap<TeamSlug, Vec<Login>>, Failure> {
+    let Some(file) = file else { return Ok(BTreeMap::new()) };
+    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
+    let name = file.display().to_string();
+    let given = policy::testcase::read_given(&name, &bytes).map_err(|findings| {
+        let told = findings.iter().map(|finding| {
+            let place = format!("{}:{}:{}", tame(&name), finding.place.line, finding.place.column);
+            format!("{place}: {} {}", tame(&finding.message), tame(&finding.help))
+        });
+        usage(anyhow!("{}", told.collect::<Vec<_>>().join("\n")))
+    })?;
+    let members = |members: Vec<Who>| members.iter().map(|who| who.login().clone()).collect();
+    Ok(given.teams.into_iter().map(|(team, of_team)| (team, members(of_team))).collect())
+}
+
+/// The facts: these teams, and everybody whom they, the policies or `others` name.
+pub(super) fn directory(
+    teams: &BTreeMap<TeamSlug, Vec<Login>>,
+    policies: &[&Policy],
+    others: impl IntoIterator<Item = Login>,
+) -> Directory {
+    let mut logins: BTreeSet<Login> = others.into_iter().chain(teams.values().flatten().cloned()).collect();
+    for policy in policies {
+        let Needs { logins: named, .. } = impact::named(policy);
+        logins.extend(named);
+    }
+    let account = |(index, login): (usize, Login)| {
+        // Offline nobody knows the real ids; these only have to differ.
+        let id = UserId(u64::try_from(index).unwrap_or(u64::MAX));
+        let bot = login.as_str().ends_with("[bot]");
+        (login.clone(), Account { id, login, bot })
+    };
+    let accounts: BTreeMap<Login, Account> = logins.into_iter().enumerate().map(account).collect();
+    let members = accounts.values().filter(|account| !account.bot).map(|account| account.id).collect();
+    let of_team = |(slug, logins): (&TeamSlug, &Vec<Login>)| {
+        (slug.clone(), Some(logins.iter().filter_map(|login| accounts.get(login)).cloned().collect()))
+    };
+    let teams = teams.iter().map(of_team).collect();
+    Directory {
+        teams,
+        members,
+        accounts: accounts.into_iter().map(|(login, account)| (login, Some(account))).collect(),
+    }
+}
+
+/// A crowd, one line for each way to belong to it.
+pub(super) fn lines(crowd: &Crowd, directory: &Directory) -> Vec<String> {
+    let line = |principal: &Principal| match principal {
+        Principal::Everyone => "everyone in the organisation".to_owned(),
+        Principal::User(login) => login.to_string(),
+        Principal::Team(slug) => match directory.teams.get(slug) {
+            None => format!("{principal}: who is in it is not known here"),
+            Some(members) => {
+                let names: Vec<String> = members.iter().flatten().map(|account| account.login.to_string()).collect();
+                format!("{principal}: {}", if names.is_empty() { "nobody".to_owned() } else { names.join(", ") })
+            }
+        },
+        Principal::Group(_) | Principal::App(_) => principal.to_string(),
+    };
+    match crowd.principals.is_empty() {
+        true => vec!["nobody".to_owned()],
+        false => crowd.principals.iter().map(line).collect(),
+    }
+}
+
+/// A crowd for machines.
+pub(super) fn json(crowd: &Crowd) -> Value {
+    let people: Vec<&str> = crowd.people.iter().map(|account| account.login.as_str()).collect();
+    json!({ "principals": crowd.principals, "people": people, "everyone": crowd.everyone, "unknown_teams": crowd.unknown })
+}
+
+/// The sentence about what is not known, if something is not.
+pub(super) fn unknown(teams: &BTreeSet<TeamSlug>) -> Option<String> {
+    let names: Vec<String> = teams.iter().map(|slug| format!("team:{slug}")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Not known here, and not guessed: who is in {}. Write it down and add `--given FILE`.",
+            names.join(", ")
+        )
+    })
+}

@@ -1,0 +1,127 @@
+//! `daypass what-can LOGIN`: what somebody can request, approve and break the glass for.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::facts::{self, Known, Shape};
+use super::{Failure, usage};
+use crate::access::impact;
+use crate::access::reach::{self, Abilities, Answer};
+use crate::policy::name::{Login, StageName, TeamSlug};
+use crate::policy::render::tame;
+use crate::policy::{Duration, suggest};
+
+/// Arguments of `daypass what-can`.
+#[derive(Debug, Args)]
+pub struct WhatCanArgs {
+    /// The GitHub login.
+    login: String,
+    #[command(flatten)]
+    known: Known,
+}
+
+pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
+    let login: Login = args.login.parse().map_err(usage)?;
+    let memberships = args.known.memberships()?;
+    let policy = match args.known.policy()? {
+        Ok(policy) => policy,
+        Err(code) => return Ok(code),
+    };
+    let mut named: BTreeSet<Login> = impact::named(&policy).logins;
+    named.extend(policy.people.keys().chain(memberships.values().flatten()).cloned());
+    let directory = facts::directory(&memberships, &[&policy], [login.clone()]);
+    let Some(account) = directory.account(&login) else { return Ok(ExitCode::SUCCESS) };
+    let abilities = reach::abilities(account, &policy, &directory);
+    let near = if named.contains(&login) { None } else { suggest(login.as_str(), named.iter().map(Login::as_str)) };
+    let unknown: BTreeSet<TeamSlug> = abilities.iter().flat_map(unknown_teams).collect();
+    match args.known.format {
+        Shape::Json => {
+            let roles: Vec<Value> = abilities.iter().map(json).collect();
+            let answer = json!({ "login": login, "named": named.contains(&login), "did_you_mean": near, "roles": roles, "unknown_teams": unknown });
+            println!("{answer:#}");
+        }
+        Shape::Human => {
+            if !named.contains(&login) {
+                let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+                println!("Neither the policy nor the memberships name `{}`.{near}\n", tame(login.as_str()));
+            }
+            match abilities.is_empty() {
+                true => println!("{login} can do nothing under this policy."),
+                false => abilities.iter().for_each(|abilities| print!("{}", human(abilities))),
+            }
+            if let Some(unknown) = facts::unknown(&unknown) {
+                println!("{unknown}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// "can", or under which circumstances.
+fn can(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Yes => Some("can".to_owned()),
+        Answer::No => None,
+        Answer::IfIn(teams) => {
+            let names: Vec<String> = teams.iter().map(|slug| format!("team:{slug}")).collect();
+            Some(format!("if in {}: can", names.join(" or ")))
+        }
+    }
+}
+
+fn human(abilities: &Abilities) -> String {
+    let reach = &abilities.reach;
+    let mut lines = Vec::new();
+    if let Some(can) = can(&abilities.request) {
+        let stages: Vec<String> = reach.stages.iter().map(|stage| stage.name.to_string()).collect();
+        let approval = match stages.as_slice() {
+            [] => "without approval".to_owned(),
+            stages => format!("approved by {}", stages.join(", ")),
+        };
+        let only = if reach.conditions.is_empty() { "" } else { ", under its conditions" };
+        lines.push(format!("{can} request it for up to {}, {approval}{only}", reach.max_duration));
+    }
+    if let Some(can) = can(&abilities.on_behalf) {
+        lines.push(format!("{can} request it for others"));
+    }
+    if let (Some(can), Some((_, most, _))) = (can(&abilities.break_glass), &reach.break_glass) {
+        lines.push(format!("{can} break the glass for up to {most}"));
+    }
+    for (stage, answer, after) in &abilities.approve {
+        let after = after.map(|after| format!(" after it has waited {after}")).unwrap_or_default();
+        lines.extend(can(answer).map(|can| format!("{can} approve stage {stage}{after}")));
+    }
+    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    format!("{}\n{lines}\n", abilities.role)
+}
+
+fn json(abilities: &Abilities) -> Value {
+    let answer = |answer: &Answer| match answer {
+        Answer::Yes => json!(true),
+        Answer::No => json!(false),
+        Answer::IfIn(teams) => json!({ "if_in": teams }),
+    };
+    let stage = |(stage, can, after): &(StageName, Answer, Option<Duration>)| json!({ "stage": stage, "can": answer(can), "after": after });
+    json!({
+        "role": abilities.role,
+        "request": answer(&abilities.request),
+        "max_duration": abilities.reach.max_duration,
+        "request_for_others": answer(&abilities.on_behalf),
+        "break_glass": answer(&abilities.break_glass),
+        "approve": abilities.approve.iter().map(stage).collect::<Vec<_>>(),
+        "conditions": abilities.reach.conditions,
+    })
+}
+
+fn unknown_teams(abilities: &Abilities) -> BTreeSet<TeamSlug> {
+    let answers = [&abilities.request, &abilities.on_behalf, &abilities.break_glass].into_iter();
+    let answers = answers.chain(abilities.approve.iter().map(|(_, answer, _)| answer));
+    answers
+        .filter_map(|answer| if let Answer::IfIn(teams) = answer { Some(teams) } else { None })
+        .flatten()
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! `daypass who-can ROLE`: who can request a role, approve it and break the glass for it.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde_json::json;
+
+use super::facts::{self, Known, Shape};
+use super::{Failure, usage};
+use crate::access::facts::Directory;
+use crate::access::reach::{Crowd, RoleReach, StageReach};
+use crate::policy::model::{Requirement, Role};
+use crate::policy::name::RoleName;
+use crate::policy::render::tame;
+use crate::policy::{Policy, suggest};
+
+/// Arguments of `daypass who-can`.
+#[derive(Debug, Args)]
+pub struct WhoCanArgs {
+    /// The role.
+    role: String,
+    #[command(flatten)]
+    known: Known,
+}
+
+pub(super) fn run(args: &WhoCanArgs) -> Result<ExitCode, Failure> {
+    let memberships = args.known.memberships()?;
+    let policy = match args.known.policy()? {
+        Ok(policy) => policy,
+        Err(code) => return Ok(code),
+    };
+    let role = args.role.parse::<RoleName>().ok().and_then(|name| policy.roles.get(&name));
+    let role = role.ok_or_else(|| usage(unknown_role(&args.role, &policy)))?;
+    let directory = facts::directory(&memberships, &[&policy], []);
+    let reach = RoleReach::of(role, &policy, &directory);
+    match args.known.format {
+        Shape::Json => println!("{:#}", json(role, &reach)),
+        Shape::Human => print!("{}", human(role, &reach, &directory)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown_role(asked: &str, policy: &Policy) -> anyhow::Error {
+    let asked = tame(&asked.chars().take(100).collect::<String>());
+    let names = policy.roles.keys().map(RoleName::as_str);
+    match suggest(&asked, names.clone()) {
+        Some(near) => anyhow!("there is no role `{asked}`. Did you mean `{near}`?"),
+        None => {
+            let known: Vec<&str> = names.take(20).collect();
+            anyhow!("there is no role `{asked}`. The policy has: {}.", known.join(", "))
+        }
+    }
+}
+
+fn human(role: &Role, reach: &RoleReach, directory: &Directory) -> String {
+    let mut text = format!("{} (risk {})", role.name, role.risk.as_str());
+    if !role.description.is_empty() {
+        text.push_str(&format!(": {}", tame(&role.description)));
+    }
+    text.push('\n');
+    let mut section = |title: String, crowd: &Crowd| {
+        text.push_str(&format!("\n{title}\n"));
+        facts::lines(crowd, directory).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    };
+    section(format!("Can request it, for up to {}:", reach.max_duration), &reach.requesters);
+    if !reach.on_behalf.principals.is_empty() {
+        section("Can request it for one of those:".to_owned(), &reach.on_behalf);
+    }
+    if let Some((crowd, most, review)) = &reach.break_glass {
+        section(format!("Can break the glass, for up to {most}, reviewed within {review}:"), crowd);
+    }
+    for (index, stage) in reach.stages.iter().enumerate() {
+        section(stage_title(index, stage), &stage.approvers);
+        if let Some((after, crowd)) = &stage.later {
+            section(format!("  If it has waited {after}, these can approve it:"), crowd);
+        }
+    }
+    if reach.stages.is_empty() {
+        text.push_str("\nNobody has to approve it.\n");
+    }
+    if reach.break_glass.is_none() {
+        text.push_str("\nIt has no emergency path.\n");
+    }
+    let needs: Vec<&str> = reach.requires.iter().map(word).collect();
+    if !needs.is_empty() {
+        text.push_str(&format!("\nA request needs: {}\n", needs.join(", ")));
+    }
+    if !reach.conditions.is_empty() {
+        text.push_str("\nAnd only if, for the request, all of these are true:\n");
+        reach.conditions.iter().for_each(|source| text.push_str(&format!("  {}\n", tame(source))));
+    }
+    if let Some(unknown) = facts::unknown(&unknown_teams(reach)) {
+        text.push_str(&format!("\n{unknown}\n"));
+    }
+    text
+}
+
+fn stage_title(index: usize, stage: &StageReach) -> String {
+    let count = if stage.required == 1 { String::new() } else { format!(", {} of them", stage.required) };
+    let when = stage.when.as_ref().map(|when| format!(", if {}", tame(when))).unwrap_or_default();
+    format!("Approval {}, stage {}{when}: can approve{count}:", index + 1, stage.name)
+}
+
+fn word(requirement: &Requirement) -> &'static str {
+    match requirement {
+        Requirement::Ticket => "ticket",
+        Requirement::Start => "start",
+    }
+}
+
+/// The teams nobody told of that play a part.
+fn unknown_teams(reach: &RoleReach) -> BTreeSet<crate::policy::name::TeamSlug> {
+    let mut crowds = vec![&reach.requesters, &reach.on_behalf];
+    crowds.extend(reach.break_glass.iter().map(|(crowd, ..)| crowd));
+    crowds.extend(reach.stages.iter().flat_map(|stage| [&stage.approvers, stage.in_the_end()]));
+    crowds.into_iter().flat_map(|crowd| crowd.unknown.iter().cloned()).collect()
+}
+
+fn json(role: &Role, reach: &RoleReach) -> serde_json::Value {
+    let stages: Vec<_> = reach
+        .stages
+        .iter()
+        .map(|stage| {
+            let later = stage.later.as_ref();
+            json!({
+                "stage": stage.name,
+                "when": stage.when,
+                "required": stage.required,
+                "approvers": facts::json(&stage.approvers),
+                "escalates_after": later.map(|(after, _)| after),
+                "approvers_then": later.map(|(_, crowd)| facts::json(crowd)),
+            })
+        })
+        .collect();
+    json!({
+        "role": role.name,
+        "description": role.description,
+        "risk": role.risk,
+        "request": { "who": facts::json(&reach.requesters), "max_duration": reach.max_duration },
+        "request_for_others": { "who": facts::json(&reach.on_behalf) },
+        "break_glass": reach.break_glass.as_ref().map(|(crowd, most, review)| json!({
+            "who": facts::json(crowd), "max_duration": most, "review_within": review,
+        })),
+        "requires": reach.requires,
+        "conditions": reach.conditions,
+        "approval": stages,
+        "unknown_teams": unknown_teams(reach),
+    })
+}
