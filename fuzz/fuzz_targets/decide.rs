@@ -1,0 +1,24 @@
+//! Any bytes as a policy, a request and the facts, between lines of `===`: read, resolved and decided.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use daypass::access::given;
+use daypass::policy::{self, testcase};
+use libfuzzer_sys::fuzz_target;
+
+const BASE: &[u8] = include_bytes!("../../tests/hostile/base.yaml");
+
+fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("\n===\n");
+    let mut next = || parts.next().unwrap_or_default().as_bytes().to_vec();
+    let (request, facts, written) = (next(), next(), next());
+    let load = |bytes| policy::load(&BTreeMap::from([("policies/x.yaml".to_owned(), bytes)]), None).policy;
+    let Some(policy) = load(written).or_else(|| load(BASE.to_vec())) else { return };
+    let Ok(request) = policy::request::read("grants/x.yaml", &request, Some(&policy)) else { return };
+    let _ = policy::judge::judge(&request, &policy);
+    let facts = testcase::read_given("given.yaml", &facts).unwrap_or_default();
+    let Ok(author) = "alice".parse() else { return };
+    let _ = given::judge(&request, &author, &facts, &policy, facts.now(request.start));
+});
