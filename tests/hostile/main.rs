@@ -105,3 +105,52 @@ fn daypass_validate_prints_nothing_a_terminal_obeys() {
         assert!(text.contains("DP0111"), "{format}");
     }
 }
+
+/// A large company: 1,000 roles, 1,000 people, 200 groups and 10,000 grants are judged in full.
+#[test]
+fn a_thousand_roles_and_ten_thousand_grants_are_judged() {
+    let repository = tempfile::tempdir().unwrap();
+    let write = |path: String, text: String| {
+        let path = repository.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let many = |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    let people = |i| format!("  p{i}: {{ email: p{i}@example.com, postgres: p{i} }}\n");
+    let group = |i| format!("  g{i}: [user:p{i}, user:p{}, user:p{}]\n", i + 200, i + 400);
+    let rule =
+        |i| format!("  rule{i}: {{ stages: [{{ name: owner, approvers: [group:g{i}, 'team:t{}'] }}] }}\n", i % 50);
+    let role = |i: usize| {
+        format!(
+            "  r{i}:\n    requesters: [group:g{g}, 'team:t{t}']\n    requires: [ticket]\n    conditions:\n      - expr: \
+             request.ticket.matches('^INC-[0-9]+$')\n    approval: rule{g}\n    entitlements: [{{ postgres: {{ target: db, \
+             role: r{i} }} }}]\n",
+            g = i % 200,
+            t = i % 50
+        )
+    };
+    write("policies/people.yaml".to_owned(), format!("people:\n{}", many(1_000, &people)));
+    write("policies/groups.yaml".to_owned(), format!("groups:\n{}", many(200, &group)));
+    let rules = many(200, &rule);
+    write("policies/rules.yaml".to_owned(), format!("targets: {{ db: postgres }}\napprovals:\n{rules}"));
+    write("policies/roles.yaml".to_owned(), format!("roles:\n{}", many(1_000, &role)));
+    for i in 0..10_000 {
+        // Every hundredth asks for too long.
+        let hours = if i % 100 == 0 { 13 } else { 2 };
+        let text = format!(
+            "subject: p{}\nrole: r{}\nduration: {hours}h\nreason: Number {i}\nticket: INC-{i}\n",
+            i % 1_000,
+            i % 999
+        );
+        write(format!("grants/g{i}.yaml"), text);
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_daypass"))
+        .args(["validate", "--format", "json"])
+        .arg(repository.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let codes: Vec<&str> = findings.iter().map(|finding| finding["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, vec!["DP0404"; 100]);
+}
