@@ -9,8 +9,13 @@ use clap::Args;
 
 use super::{Failure, usage};
 use crate::access::change::{GRANT_LIMIT, slug_of};
+use crate::ledger::LocalClone;
+use crate::policy::name::RoleName;
 use crate::policy::render::{Format, render};
-use crate::policy::{self, Code, Finding, Loaded, Place, Severity, judge};
+use crate::policy::{self, Code, Duration, Finding, Loaded, Place, Policy, Severity, judge};
+
+/// How far back `--history` looks.
+const MOST_COMMITS: usize = 100_000;
 
 /// Arguments of `daypass validate`.
 #[derive(Debug, Args)]
@@ -21,6 +26,9 @@ pub struct ValidateArgs {
     /// How findings are printed.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
+    /// Look at the requests there ever were, too, in a clone with its history: which ceilings does nobody need?
+    #[arg(long)]
+    history: bool,
     /// Warnings fail too.
     #[arg(long)]
     deny_warnings: bool,
@@ -47,6 +55,9 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
             }
         }
     }
+    if let (true, Some(policy)) = (args.history, &loaded.policy) {
+        findings.extend(of_history(&args.path, policy)?);
+    }
     findings.sort();
     findings.dedup();
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
@@ -61,6 +72,19 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     }
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// What the requests of the last years say about the policy.
+fn of_history(path: &Path, policy: &Policy) -> Result<Vec<Finding>, Failure> {
+    let clone = LocalClone::at(path).map_err(usage)?;
+    let mut durations: BTreeMap<RoleName, Vec<Duration>> = BTreeMap::new();
+    for (path, bytes) in clone.requests_ever("HEAD", MOST_COMMITS).map_err(usage)? {
+        // What could not be read gave nobody anything.
+        if let Ok(request) = policy::request::read(&path, &bytes, None) {
+            durations.entry(request.role).or_default().push(request.duration);
+        }
+    }
+    Ok(policy::unused_ceilings(policy, &durations))
 }
 
 /// The files of a policy repository's working tree, for the sandbox to begin with.

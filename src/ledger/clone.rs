@@ -1,6 +1,6 @@
 //! A local clone of a policy repository, read at a revision: no network, no work tree, no `git` program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use gix::bstr::ByteSlice;
@@ -93,6 +93,35 @@ impl LocalClone {
             }
         }
         Ok(files)
+    }
+
+    /// The requests that ever were in `grants/` on the way to a revision, one for each content a file had. The way is that of the
+    /// default branch: along first parents, at most `most` commits back.
+    pub fn requests_ever(&self, revision: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, CloneError> {
+        let mut next = Some(self.commit(revision)?);
+        let (mut folders, mut known, mut requests) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for _ in 0..most {
+            let Some(id) = next else { break };
+            let commit = self.repository.find_commit(id).map_err(broken)?;
+            next = commit.parent_ids().next().map(gix::Id::detach);
+            let tree = commit.tree().map_err(broken)?;
+            let Some(folder) = tree.find_entry("grants").map(|entry| entry.oid().to_owned()) else { continue };
+            // Most commits leave it as it is.
+            if !folders.insert(folder) {
+                continue;
+            }
+            let Ok(folder) = self.repository.find_tree(folder) else { continue };
+            for entry in folder.iter() {
+                let entry = entry.map_err(broken)?;
+                let path = format!("grants/{}", entry.filename().to_str_lossy());
+                let is_request = entry.mode().kind() == EntryKind::Blob && path.ends_with(".yaml");
+                if is_request && known.insert((path.clone(), entry.oid().to_owned())) {
+                    let content = self.content(&path, FileMode::Regular, entry.oid().to_owned())?;
+                    requests.push((path, content));
+                }
+            }
+        }
+        Ok(requests)
     }
 
     fn content(&self, path: &str, mode: FileMode, id: gix::ObjectId) -> Result<Vec<u8>, CloneError> {

@@ -116,6 +116,7 @@ codes! {
     UnusedAllowance = "DP0610", "An allowance silences nothing", "No warning of this code comes up there any more; errors cannot be silenced. Remove it.";
     UnusedParam = "DP0611", "A parameter is never used", "No condition and no entitlement of the role asks for it: what people write there changes nothing. Use it or remove it.";
     PointlessBreakGlass = "DP0612", "An emergency path saves nothing", "The role is approved at once anyway. Remove `break_glass`.";
+    CeilingUnused = "DP0613", "A ceiling is far above what anybody ever asked for", "Every request for the role in history was for a quarter of its `max_duration` or less. Lower the ceiling: what nobody needs can only do harm.";
 }
 
 /// Not one of the codes.

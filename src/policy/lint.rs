@@ -8,10 +8,13 @@ use super::model::{Approval, Policy, Risk, Role};
 use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
 use super::principal::Principal;
 use super::yaml::{At, Entries, Report, Spot};
-use super::{Code, Finding, Severity};
+use super::{Code, Duration, Finding, Severity};
 
 /// Roles that give the same thing and are compared with each other.
 const MOST_COMPARED: usize = 50;
+
+/// Fewer requests than these say nothing about what people need.
+const ENOUGH_REQUESTS: usize = 5;
 
 /// Something suspicious, and the role or rule it is about.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Silenced {
             if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
                 let message = format!("`{}` is silenced without a reason", **code);
                 report.error(&code.spot, Code::BadText, message, "Say why it is meant to be so.");
-            } else if idle && all {
+            } else if idle && all && **code != Code::CeilingUnused {
                 let message = format!("`{}` silences nothing here", **code);
                 report.warn(&code.spot, Code::UnusedAllowance, message, Code::UnusedAllowance.explanation());
             }
@@ -300,6 +303,23 @@ fn is_as_easy(large: &Role, small: &Role) -> bool {
         && large.requires.is_subset(&small.requires)
         && large.conditions.is_empty()
         && large.requesters.is_superset(&small.requesters)
+}
+
+/// What history says about the ceilings of a policy: `durations` are those of all requests there ever were, by role.
+pub fn unused_ceilings(policy: &Policy, durations: &BTreeMap<RoleName, Vec<Duration>>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, role) in policy.roles.iter().filter(|(_, role)| !role.allowed.contains(&Code::CeilingUnused)) {
+        let asked = durations.get(name).map(Vec::as_slice).unwrap_or_default();
+        let Some(longest) = asked.iter().max().filter(|_| asked.len() >= ENOUGH_REQUESTS) else { continue };
+        if longest.seconds().saturating_mul(4) <= role.max_duration.seconds() {
+            let (ceiling, count) = (role.max_duration, asked.len());
+            let message = format!("`{name}` may last {ceiling}; the longest of {count} requests was for {longest}");
+            let (code, help) = (Code::CeilingUnused, Code::CeilingUnused.explanation().to_owned());
+            let (file, place, severity) = (role.file.clone(), role.place, Severity::Warning);
+            findings.push(Finding { file, place, severity, code, message, help });
+        }
+    }
+    findings
 }
 
 /// People who are the same person in some other system.

@@ -24,6 +24,7 @@ mod yaml;
 pub use code::{Code, UnknownCode};
 pub use duration::Duration;
 pub use finding::{Finding, Place, Severity};
+pub use lint::unused_ceilings;
 pub use model::Policy;
 pub use principal::Principal;
 pub use request::Request;

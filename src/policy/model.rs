@@ -196,6 +196,8 @@ pub struct Role {
     pub params: BTreeMap<ParamName, ParamSpec>,
     /// What it gives.
     pub entitlements: Vec<EntitlementTemplate>,
+    /// Warnings that are meant to be so, for this role or everywhere.
+    pub allowed: BTreeSet<super::Code>,
     /// The file it stands in.
     pub file: String,
     /// Where its name stands in that file.

@@ -94,6 +94,8 @@ struct Resolver<'a> {
     role_names: Vec<String>,
     group_names: Vec<String>,
     has_role_defaults: bool,
+    /// Warnings that are meant to be so everywhere.
+    allowed: BTreeSet<Code>,
     report: Report,
     settings: Option<Spot>,
     people: Seen<Login>,
@@ -176,6 +178,7 @@ impl Resolver<'_> {
                 policy.settings = self.settings(settings);
                 self.has_role_defaults |= settings.role_defaults.is_some();
                 allowed.extend(settings.allow.0.clone());
+                self.allowed.extend(settings.allow.0.iter().map(|(code, _)| **code));
             }
             for (name, members) in &document.groups.0 {
                 groups.insert((**name).clone(), self.principals(members.as_deref().unwrap_or_default()));

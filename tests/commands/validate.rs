@@ -63,3 +63,33 @@ fn what_cannot_be_read_is_a_usage_error() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("/no/such/daypass.yaml"));
     assert_eq!(daypass().arg("no-such-command").output().unwrap().status.code(), Some(2));
 }
+
+#[test]
+fn history_tells_which_ceiling_nobody_needs_unless_that_is_meant() {
+    let dir = tree(&[]);
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=alice", "-c", "user.email=alice@example.com"];
+        let output = std::process::Command::new("git").args(identity).args(arguments).current_dir(dir.path()).output();
+        assert!(output.unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "-q"]);
+    for number in 0..5 {
+        let text = ORDERS.replace("2h", &format!("{}m", 40 + number));
+        std::fs::write(dir.path().join("grants/alice.yaml"), text).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "-q", "-m", "granted"]);
+    }
+    git(&["rm", "-q", "grants/alice.yaml"]);
+    git(&["commit", "-q", "-m", "reverted"]);
+    assert!(!validate(&dir, &[]).1.contains("DP0613"), "nobody asked about history");
+    let (code, text) = validate(&dir, &["--history"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("DP0613") && text.contains("the longest of 5 requests was for 44m"), "{text}");
+    let path = dir.path().join("policies/roles/incident-response.yaml");
+    let policy = std::fs::read_to_string(&path).unwrap();
+    let allowed = policy.replacen("    risk:", "    allow: { DP0613: Outages may take long }\n    risk:", 1);
+    assert_ne!(allowed, policy);
+    std::fs::write(&path, allowed).unwrap();
+    let (_, text) = validate(&dir, &["--history"]);
+    assert!(!text.contains("DP0613") && !text.contains("DP0610"), "{text}");
+}

@@ -77,6 +77,7 @@ impl Resolver<'_> {
             break_glass,
             params,
             entitlements,
+            allowed: document.allow.0.iter().map(|(code, _)| **code).chain(self.allowed.iter().copied()).collect(),
             file: owner.file.to_string(),
             place: owner.place,
         })
