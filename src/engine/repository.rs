@@ -146,7 +146,11 @@ impl Engine {
         (reading, so_far): (Reading, &ReadSoFar),
     ) -> Result<(), EngineError> {
         let first = reading == Reading::First;
+        github.take_not_found();
         let effects = self.effects(github, repository, step, first).await?;
+        if github.take_not_found() {
+            self.wait_for_certainty(repository, step, &effects).await?;
+        }
         let effects = self.news(repository, effects, reading).await?;
         let mut found = Vec::new();
         for effect in &effects {
@@ -210,6 +214,28 @@ impl Engine {
             tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Fails, so that it is looked at again, while a refusal rests on something GitHub did not find just now.
+    async fn wait_for_certainty(
+        &self,
+        repository: &RepositoryName,
+        step: &Step,
+        effects: &[Effect],
+    ) -> Result<(), EngineError> {
+        let refused = effects.iter().filter_map(|effect| match effect {
+            Effect::Refuse(refusal) => Some(format!("{}: {}", refusal.path, refusal.reason)),
+            _ => None,
+        });
+        let refused: Vec<String> = refused.collect();
+        let Some(first) = refused.first() else { return Ok(()) };
+        match self.is_certain(&format!("{repository} {}", step.tip), &refused.join("\n")).await? {
+            true => Ok(()),
+            false => Err(EngineError::NotYet(format!(
+                "GitHub did not find all that {} rests on; unless it does, it is refused: {first}",
+                step.tip.short()
+            ))),
+        }
     }
 
     /// What is new among the effects of a step. A grant begins once: whoever puts an old commit in the line again, or rewrites
