@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod settings;
 
+mod due;
 mod error;
 mod facts;
 mod grants;
@@ -17,6 +18,7 @@ mod line;
 mod markdown;
 mod messages;
 mod metrics;
+mod patience;
 mod provenance;
 mod publish;
 mod pull_request;
@@ -30,6 +32,7 @@ mod snapshot;
 mod start;
 mod sweep;
 mod turns;
+mod watch;
 mod words;
 
 use std::collections::BTreeMap;

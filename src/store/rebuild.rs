@@ -11,15 +11,15 @@ use crate::policy::entitlement::Entitlement;
 use crate::policy::name::RepositoryName;
 use crate::target::Receipt;
 
-/// A row that could not be read and was thrown away, or put right.
+/// A row that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The table.
     pub table: &'static str,
     /// Which row.
     pub row: String,
-    /// What became of it.
-    pub outcome: &'static str,
+    /// What became of it, or what is wrong with it.
+    pub outcome: String,
 }
 
 /// The mark a serving process leaves.
@@ -77,7 +77,11 @@ impl Tx {
                 sqlx::query(sql).bind(&repository).bind(&id).execute(&mut *self.tx).in_time().await?;
             }
             let row = format!("{repository} {id}");
-            found.push(Unreadable { table: "grants", row, outcome: "thrown away; it is read anew from git" });
+            found.push(Unreadable {
+                table: "grants",
+                row,
+                outcome: "thrown away; it is read anew from git".to_owned(),
+            });
         }
         Ok(found)
     }
@@ -98,7 +102,11 @@ impl Tx {
                     .execute(&mut *self.tx)
                     .in_time()
                     .await?;
-                found.push(Unreadable { table: "entitlements", row: text("entitlement")?, outcome: UNNAMEABLE });
+                found.push(Unreadable {
+                    table: "entitlements",
+                    row: text("entitlement")?,
+                    outcome: UNNAMEABLE.to_owned(),
+                });
                 continue;
             }
             let receipt = text("receipt")?;
@@ -117,7 +125,7 @@ impl Tx {
             .in_time()
             .await?;
             let row = text("entitlement")?;
-            found.push(Unreadable { table: "entitlements", row, outcome: "counts as perhaps applied" });
+            found.push(Unreadable { table: "entitlements", row, outcome: "counts as perhaps applied".to_owned() });
         }
         Ok(found)
     }

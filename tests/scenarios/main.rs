@@ -7,6 +7,8 @@
 mod support;
 
 mod clocks;
+mod damage;
+mod fog;
 mod github;
 mod life;
 mod outages;
