@@ -99,9 +99,8 @@ impl Store {
         let options = AnyConnectOptions::from_str(&url)
             .map_err(|error| StoreError::Address(error.to_string()))?
             .disable_statement_logging();
-        // Not in the pool itself: that would try again for a while, and then say only that it did.
-        let first = AnyPoolOptions::new().max_connections(1).acquire_timeout(patience::CONNECTION);
-        let mut first = first.connect_with(options.clone()).await?.acquire().await?.detach();
+        // Not in the pool: that would try again for a while, and then say only that it did.
+        let mut first = patience::connect(&options).await?;
         health::settle_in(&mut first, sqlite).await?;
         if sqlite {
             health::check_file(&mut first).await?;
