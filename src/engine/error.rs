@@ -24,6 +24,9 @@ pub enum EngineError {
         /// Whether somebody has to change something first.
         permanent: bool,
     },
+    /// What would follow is final, and rests on something GitHub did not find: the same has to be found for a while first.
+    #[error("{0}; it is looked at again for two minutes")]
+    Uncertain(String),
     /// The repository is in a state that has to pass first, such as a merge that GitHub refuses.
     #[error("{0}")]
     NotYet(String),

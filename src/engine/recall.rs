@@ -40,8 +40,8 @@ impl Engine {
             // What is not found now is never looked for again.
             let names: Vec<String> = found.iter().map(|(entitlement, _)| entitlement.to_string()).collect();
             if !self.is_certain(&format!("{repository} recall {head}"), &names.join("\n")).await? {
-                let why = "GitHub did not find all that merged requests rest on; they are looked at again";
-                return Err(EngineError::NotYet(why.to_owned()));
+                let why = "GitHub did not find all that merged requests rest on which are not in history any more";
+                return Err(EngineError::Uncertain(why.to_owned()));
             }
         }
         if found.is_empty() {

@@ -43,7 +43,7 @@ impl Engine {
         if let Some(first) = obstacles.first()
             && !self.is_certain(&format!("{repository} {id}"), &first.message).await?
         {
-            return Err(EngineError::NotYet(format!("`{id}` may not start: {}; it is looked at again", first.message)));
+            return Err(EngineError::Uncertain(format!("`{id}` may not start: {}", first.message)));
         }
         let mut tx = self.inner.store.begin().await?;
         if let Some(first) = obstacles.first() {

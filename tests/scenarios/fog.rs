@@ -116,3 +116,18 @@ async fn a_planned_grant_found_late_has_the_same_patience() {
     world.wait(TimeDelta::minutes(3)).await;
     assert!(world.orders.is_member("orders_readonly", "alice"), "its start was due for a quarter of an hour");
 }
+
+#[tokio::test]
+async fn what_is_doubtful_is_doubted_together() {
+    let world = World::new().await;
+    merged_unseen(&world).await;
+    let other = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(other).await;
+    assert!(world.olga().merges(other).await.is_success());
+    hide(&world, "/teams/");
+    world.go_manual(false);
+    world.settle().await;
+    assert_eq!(world.count("refused").await, 0);
+    world.wait(TimeDelta::minutes(4)).await;
+    assert_eq!(world.count("refused").await, 2, "neither waits for the other");
+}
