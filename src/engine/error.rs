@@ -38,6 +38,14 @@ impl EngineError {
         matches!(self, Self::Store(StoreError::LeaseLost(_)))
     }
 
+    /// Nothing, if it is only that a row cannot be read.
+    pub(super) fn unless_unreadable(self) -> Result<(), Self> {
+        match self {
+            Self::Store(StoreError::Corrupt { .. }) => Ok(()),
+            error => Err(error),
+        }
+    }
+
     /// How long GitHub wants to be left alone, if it said so.
     pub fn retry_after(&self) -> Option<TimeDelta> {
         match self {

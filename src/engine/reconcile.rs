@@ -79,12 +79,17 @@ impl Engine {
             failures.extend(self.carry_out(claim, target, (&held, &due), operation).await?);
             for grant in &given {
                 // At once, while it is there: what is told is what a database after this one knows.
-                self.tell(grant).await?;
+                if let Err(error) = self.tell(grant).await {
+                    // A row that cannot be read is told of elsewhere, and holds nobody else up.
+                    error.unless_unreadable()?;
+                }
             }
         }
         if let Some(target) = target.as_ref().filter(|_| planned.elapsed() < PLAN_KEPT) {
-            let is_known = |entitlement: &Entitlement| due.holders.contains_key(entitlement);
-            self.look_again(claim, name, target, is_known).await?;
+            let is_due = |entitlement: &Entitlement| due.holders.contains_key(entitlement);
+            if self.look_again(claim, name, target, is_due).await? {
+                again = again.or(Some(self.inner.clock.now() + SOON));
+            }
         }
         if let Some(first) = failures.first() {
             let permanent = failures.iter().all(|failure| matches!(failure, TargetError::Permanent(_)));
@@ -176,6 +181,7 @@ impl Engine {
             tx.open_call(entitlement).await?;
         }
         tx.commit().await?;
+        let began = tokio::time::Instant::now();
         let called = match standing {
             true => Ok(None),
             false => {
@@ -183,8 +189,10 @@ impl Engine {
                 self.called(entitlement, "grant", target.grant(entitlement, now)).await.map(Some)
             }
         };
+        // What was given up may have an effect yet.
+        let returned = called.is_ok() || began.elapsed() < DEADLINE;
         state.progress = Progress::Granted;
-        let done = self.after_grant(claim, (entitlement, revision, until), &state, called).await;
+        let done = self.after_grant(claim, (entitlement, revision, until), &state, (called, returned)).await;
         if !standing && self.is_lost(claim, &done) {
             self.own_up(entitlement, Some(&holders)).await?;
         }
@@ -197,14 +205,14 @@ impl Engine {
         claim: &Claim,
         (entitlement, revision, until): (&Entitlement, i64, DateTime<Utc>),
         granted: &Applied,
-        called: Result<Option<Receipt>, TargetError>,
+        (called, returned): (Result<Option<Receipt>, TargetError>, bool),
     ) -> Result<Failure, EngineError> {
         self.still_held(claim).await?;
         let holders = granted.holders.clone();
         let receipt = match called {
             Ok(receipt) => receipt,
             Err(failure) => {
-                if matches!(failure, TargetError::Permanent(_)) {
+                if returned {
                     let mut tx = self.inner.store.begin().await?;
                     tx.assert_held(claim).await?;
                     tx.close_call(entitlement).await?;
@@ -405,7 +413,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut rows = Vec::new();
         for grant in grants {
-            rows.extend(self.inner.store.grant(&grant.repository, &grant.id).await?);
+            match self.inner.store.grant(&grant.repository, &grant.id).await {
+                Ok(row) => rows.extend(row),
+                Err(error) => EngineError::from(error).unless_unreadable()?,
+            }
         }
         let (name, error, now) = (entitlement.to_string(), failure.to_string(), self.inner.clock.now());
         let mut tx = self.inner.store.begin().await?;

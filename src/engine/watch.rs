@@ -5,6 +5,7 @@
 //! of it, not in the ordinary course of things.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
@@ -19,6 +20,8 @@ use crate::target::{Observed, Target};
 const WATCHED: TimeDelta = TimeDelta::hours(24);
 /// How often, at most; every target is looked at as often as everything is.
 const EVERY: TimeDelta = TimeDelta::minutes(4);
+/// For how long it is looked at one after the other: access that ends meanwhile waits.
+const SHORT: Duration = Duration::from_secs(5);
 /// How many looks are taken at a time.
 const MOST_AT_ONCE: u32 = 50;
 
@@ -32,38 +35,42 @@ impl Engine {
         Ok(tx.watch_if_open(entitlement, now + EVERY, now + WATCHED).await?)
     }
 
-    /// Looks at what is watched on a target. What is there and is nobody's was given by a call that came late.
+    /// Looks at what is watched on a target, for a short while. What is there and is nobody's was given by a call that came late.
+    /// Whether there is more to look at.
     pub(super) async fn look_again(
         &self,
         claim: &Claim,
         name: &TargetName,
         target: &Arc<dyn Target>,
-        is_known: impl Fn(&Entitlement) -> bool,
-    ) -> Result<(), EngineError> {
-        for watched in self.inner.store.watched(name, self.inner.clock.now(), MOST_AT_ONCE).await? {
-            let entitlement = &watched.entitlement;
+        is_due: impl Fn(&Entitlement) -> bool,
+    ) -> Result<bool, EngineError> {
+        let (began, most) = (Instant::now(), usize::try_from(MOST_AT_ONCE).unwrap_or(usize::MAX));
+        let watched = self.inner.store.watched(name, self.inner.clock.now(), MOST_AT_ONCE).await?;
+        for one in &watched {
+            let entitlement = &one.entitlement;
             // What is held, or is to be, is taken away in due course.
-            let known = is_known(entitlement) || self.inner.store.held_one(entitlement).await?.is_some();
-            let there = match known {
-                true => false,
-                false => match self.called(entitlement, "observe", target.observe(entitlement)).await {
-                    Ok(observed) => observed == Observed::Present,
-                    Err(error) => {
-                        tracing::warn!(%entitlement, %error, "it is not certain that it stayed away; it is looked at again");
-                        false
-                    }
-                },
+            let known = is_due(entitlement) || !matches!(self.inner.store.held_one(entitlement).await, Ok(None));
+            let seen = match known {
+                true => Ok(Observed::Absent),
+                false => self.called(entitlement, "observe", target.observe(entitlement)).await,
             };
-            if there {
+            if matches!(seen, Ok(Observed::Present)) {
                 tracing::warn!(%entitlement, "a call that gives it came after it was taken away; it is taken away again");
-                self.put_stray(entitlement, Some(&watched.holders)).await?;
+                self.put_stray(entitlement, Some(&one.holders)).await?;
             }
             let mut tx = self.inner.store.begin().await?;
             tx.assert_held(claim).await?;
             tx.watch_on(entitlement, self.inner.clock.now() + EVERY).await?;
             tx.commit().await?;
+            if let Err(error) = seen {
+                tracing::warn!(%entitlement, %error, "it is not certain that it stayed away; it is looked at again");
+                return Ok(false);
+            }
+            if began.elapsed() > SHORT {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(watched.len() == most)
     }
 
     /// Whether somebody had what is there already: unless a call of ours that came late may have given it.

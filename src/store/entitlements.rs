@@ -45,8 +45,6 @@ pub struct Watched {
     pub entitlement: Entitlement,
     /// The grants it was given for.
     pub holders: BTreeSet<GrantRef>,
-    /// Until when it is looked at.
-    pub until: DateTime<Utc>,
 }
 
 /// Access that should be gone, on one target.
@@ -76,6 +74,13 @@ fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
         receipt: receipt.map(|text| read_json("entitlements", &text)).transpose()?,
         last_error: row.try_get("last_error")?,
         revision: row.try_get("revision")?,
+    })
+}
+
+fn watched_row(row: &AnyRow) -> Result<Watched, StoreError> {
+    Ok(Watched {
+        entitlement: read_json("watched", &row.try_get::<String, _>("entitlement")?)?,
+        holders: read_json("watched", &row.try_get::<String, _>("holders")?)?,
     })
 }
 
@@ -131,7 +136,7 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Watched>, StoreError> {
         let rows = sqlx::query(
-            "SELECT entitlement, holders, watch_until FROM watched WHERE target = $1 AND look_at <= $2 \
+            "SELECT entitlement, holders FROM watched WHERE target = $1 AND look_at <= $2 \
              ORDER BY look_at LIMIT $3",
         )
         .bind(target.as_str())
@@ -140,15 +145,15 @@ impl Store {
         .fetch_all(&self.pool)
         .in_time()
         .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Watched {
-                    entitlement: read_json("watched", &row.try_get::<String, _>("entitlement")?)?,
-                    holders: read_json("watched", &row.try_get::<String, _>("holders")?)?,
-                    until: time("watched", row.try_get("watch_until")?)?,
-                })
-            })
-            .collect()
+        let mut watched = Vec::new();
+        for row in &rows {
+            match watched_row(row) {
+                Ok(one) => watched.push(one),
+                Err(error @ StoreError::Corrupt { .. }) => tracing::error!(%target, %error, "a row cannot be read"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(watched)
     }
 
     /// Whether a call that gives an entitlement may have been on its way when it was taken away.

@@ -225,9 +225,8 @@ impl Tx {
 
     /// Forgets the marks whose names begin so, and which were made before.
     pub async fn forget_marks(&mut self, beginning: &str, before: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM marks WHERE name >= $1 AND name < $2 AND at < $3")
-            .bind(beginning)
-            .bind(format!("{beginning}\u{7f}"))
+        sqlx::query("DELETE FROM marks WHERE name LIKE $1 AND at < $2")
+            .bind(format!("{beginning}%"))
             .bind(before.timestamp_millis())
             .execute(&mut *self.tx)
             .in_time()

@@ -57,6 +57,26 @@ impl Tx {
     pub async fn discard_unreadable(&mut self) -> Result<Vec<Unreadable>, StoreError> {
         let mut found = self.discard_grants().await?;
         found.extend(self.mend_entitlements().await?);
+        found.extend(self.discard_watched().await?);
+        Ok(found)
+    }
+
+    async fn discard_watched(&mut self) -> Result<Vec<Unreadable>, StoreError> {
+        let rows =
+            sqlx::query("SELECT key, entitlement, holders FROM watched").fetch_all(&mut *self.tx).in_time().await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (key, entitlement, holders): (String, String, String) =
+                (row.try_get("key")?, row.try_get("entitlement")?, row.try_get("holders")?);
+            if read_json::<Entitlement>("watched", &entitlement).is_ok()
+                && read_json::<std::collections::BTreeSet<GrantRef>>("watched", &holders).is_ok()
+            {
+                continue;
+            }
+            sqlx::query("DELETE FROM watched WHERE key = $1").bind(&key).execute(&mut *self.tx).in_time().await?;
+            let outcome = "thrown away; it was to be looked at once more, after it had been taken away".to_owned();
+            found.push(Unreadable { table: "watched", row: entitlement, outcome });
+        }
         Ok(found)
     }
 

@@ -1,9 +1,14 @@
 //! Rows of the database that cannot be read: nobody keeps access because of them, nor loses it, and somebody is told.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::TimeDelta;
+use daypass::target::TargetError;
 
 use crate::life::ORDERS;
 use crate::rebuild::write;
+use crate::support::database::Failure;
 use crate::support::world::World;
 use crate::watched::figures;
 
@@ -112,4 +117,18 @@ async fn a_job_that_cannot_be_read_holds_nobody_up() {
     )
     .await;
     both_end_at_noon(&world, request, TimeDelta::minutes(1)).await;
+}
+
+#[tokio::test]
+async fn a_target_that_refuses_what_such_a_grant_gave_keeps_nothing_else_from_ending() {
+    let (world, _) = damaged("UPDATE grants SET body = '{' WHERE id LIKE 'alice%'").await;
+    let refused = AtomicBool::new(false);
+    world.orders.fail(Arc::new(move || {
+        let first = !refused.swap(true, Ordering::Relaxed);
+        first.then(|| Failure::Refuse(TargetError::Permanent("permission denied".to_owned())))
+    }));
+    world.advance(TimeDelta::minutes(121));
+    world.settle().await;
+    assert!(has(&world, "alice"), "hers comes first, and is refused");
+    assert!(!has(&world, "bob"), "at once");
 }
