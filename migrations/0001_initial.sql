@@ -20,12 +20,14 @@ CREATE TABLE marks (
 -- Work that is due at some time. One row per thing to look at, however often it was asked for; `revision` counts the asking,
 -- `token` fences: whoever lost the lease cannot finish the work. `lane` 0 is the targets and 1 the clock of grants, which
 -- wait for nothing else, 2 everything else; `owner` is whose
--- GitHub it needs, so that one organisation does not hold up the others.
+-- GitHub it needs, so that one organisation does not hold up the others. `wanted_at` is when it was due first, `due_at` when it is
+-- tried next.
 CREATE TABLE work (
     job        TEXT   NOT NULL PRIMARY KEY,
     lane       BIGINT NOT NULL,
     owner      TEXT   NOT NULL,
     due_at     BIGINT NOT NULL,
+    wanted_at  BIGINT NOT NULL,
     revision   BIGINT NOT NULL,
     attempts   BIGINT NOT NULL,
     token      TEXT,
@@ -33,6 +35,7 @@ CREATE TABLE work (
     last_error TEXT
 );
 CREATE INDEX work_due ON work (lane, due_at, job);
+CREATE INDEX work_wanted ON work (lane, wanted_at);
 CREATE INDEX work_of_owner ON work (owner, lane, due_at, job);
 CREATE INDEX work_held ON work (held_until);
 
@@ -94,7 +97,8 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_by_repository ON refusals (repository);
 
 -- Access that was applied, or may have been: written before a target is called. `revision` counts the writing, so that nobody
--- forgets what somebody else has written since.
+-- forgets what somebody else has written since. `ends_at` is when the last of its grants ends, or ended. `open_calls` counts the calls
+-- that give it and of which nobody has written that they returned: one of them may still be on its way.
 CREATE TABLE entitlements (
     key         TEXT   NOT NULL PRIMARY KEY,
     entitlement TEXT   NOT NULL,
@@ -105,9 +109,23 @@ CREATE TABLE entitlements (
     receipt     TEXT,
     last_error  TEXT,
     changed_at  BIGINT NOT NULL,
-    revision    BIGINT NOT NULL
+    revision    BIGINT NOT NULL,
+    ends_at     BIGINT,
+    open_calls  BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX entitlements_by_target ON entitlements (target);
+CREATE INDEX entitlements_by_end ON entitlements (standing, ends_at);
+
+-- Access that was taken away although a call that gives it may still have been on its way: it is looked at again until then.
+CREATE TABLE watched (
+    key         TEXT   NOT NULL PRIMARY KEY,
+    entitlement TEXT   NOT NULL,
+    target      TEXT   NOT NULL,
+    holders     TEXT   NOT NULL,
+    look_at     BIGINT NOT NULL,
+    watch_until BIGINT NOT NULL
+);
+CREATE INDEX watched_by_target ON watched (target, look_at);
 
 -- What happened, once each: ids are deterministic.
 CREATE TABLE events (

@@ -24,6 +24,9 @@ pub enum EngineError {
         /// Whether somebody has to change something first.
         permanent: bool,
     },
+    /// What would follow is final, and rests on something GitHub did not find: the same has to be found for a while first.
+    #[error("{0}; it is looked at again for two minutes")]
+    Uncertain(String),
     /// The repository is in a state that has to pass first, such as a merge that GitHub refuses.
     #[error("{0}")]
     NotYet(String),
@@ -33,6 +36,14 @@ impl EngineError {
     /// Whether somebody else holds the job now.
     pub fn is_lost_lease(&self) -> bool {
         matches!(self, Self::Store(StoreError::LeaseLost(_)))
+    }
+
+    /// Nothing, if it is only that a row cannot be read.
+    pub(super) fn unless_unreadable(self) -> Result<(), Self> {
+        match self {
+            Self::Store(StoreError::Corrupt { .. }) => Ok(()),
+            error => Err(error),
+        }
     }
 
     /// How long GitHub wants to be left alone, if it said so.

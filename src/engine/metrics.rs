@@ -1,5 +1,6 @@
 //! What the engine can be watched by, in the format of Prometheus. Labels never hold what a pull request says.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +24,7 @@ pub(super) struct Metrics {
     late: Histogram,
     target_calls: Family<TargetCall, Counter>,
     steps_failed: Counter,
+    unreadable: Family<[(&'static str, String); 1], Gauge>,
 }
 
 /// A call of a target.
@@ -42,10 +44,13 @@ impl Default for Metrics {
         registry.register_with_unit("revocation_lateness", lateness, Unit::Seconds, late.clone());
         registry.register("target_calls", "Calls of targets", Family::clone(&target_calls));
         registry.register("steps_failed", "Work that failed and is tried again", steps_failed.clone());
+        let unreadable: Family<[(&'static str, String); 1], Gauge> = Family::default();
+        let help = "Rows of the database that concern a target and cannot be read; `daypass rebuild` mends them";
+        registry.register("unreadable_rows", help, Family::clone(&unreadable));
         let version: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
         version.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "The version that runs", version);
-        Self { registry, late, target_calls, steps_failed }
+        Self { registry, late, target_calls, steps_failed, unreadable }
     }
 }
 
@@ -61,6 +66,12 @@ impl Metrics {
         self.target_calls.get_or_create(&TargetCall { target: target.to_owned(), call, outcome }).inc();
     }
 
+    /// So many rows that concern a target cannot be read; true if it were not as many before.
+    pub fn unreadable(&self, target: &str, rows: usize) -> bool {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.unreadable.get_or_create(&[("target", target.to_owned())]).set(rows) != rows
+    }
+
     /// A step failed.
     pub fn failed(&self) {
         self.steps_failed.inc();
@@ -73,12 +84,25 @@ struct Now {
     usage: Usage,
     limits: Vec<RateLimit>,
     backlog: Vec<Backlog>,
+    overdue: Vec<(String, i64, f64)>,
     deliveries: i64,
     clock_difference: f64,
     now: DateTime<Utc>,
 }
 
 impl Engine {
+    /// What should be gone, on every target that is configured or where there is any: how much, and for how many seconds.
+    async fn overdue(&self) -> Result<Vec<(String, i64, f64)>, EngineError> {
+        let now = self.inner.clock.instant().latest;
+        let kinds = self.inner.targets.kinds();
+        let mut overdue: BTreeMap<String, (i64, f64)> =
+            kinds.into_keys().map(|name| (name.to_string(), (0, 0.0))).collect();
+        for over in self.inner.store.overdue(now).await? {
+            overdue.insert(over.target, (over.count, (now - over.since).as_seconds_f64()));
+        }
+        Ok(overdue.into_iter().map(|(target, (count, seconds))| (target, count, seconds)).collect())
+    }
+
     /// What can be watched, as <https://prometheus.io/docs/specs/om/open_metrics_spec/> has it.
     ///
     /// # Errors
@@ -91,6 +115,7 @@ impl Engine {
             usage: self.inner.github.usage(),
             limits: self.inner.github.rate_limits().await,
             backlog: self.inner.store.backlog(now).await?,
+            overdue: self.overdue().await?,
             deliveries: self.inner.store.count_waiting_deliveries().await?,
             clock_difference: difference.as_seconds_f64(),
             now,
@@ -131,6 +156,16 @@ impl Collector for Now {
         for backlog in &self.backlog {
             let waited = backlog.oldest.map_or(0.0, |oldest| (self.now - oldest).as_seconds_f64());
             ConstGauge::new(waited.max(0.0)).encode(age.encode_family(&[("lane", backlog.lane)])?)?;
+        }
+        let help = "Access that should be gone and is not, by target";
+        let mut overdue = encoder.encode_descriptor("revocations_overdue", help, None, MetricType::Gauge)?;
+        for (target, count, _) in &self.overdue {
+            ConstGauge::new(*count).encode(overdue.encode_family(&[("target", target.as_str())])?)?;
+        }
+        let (help, unit) = ("For how long the first of it should have been gone, by target", Unit::Seconds);
+        let mut since = encoder.encode_descriptor("revocation_overdue", help, Some(&unit), MetricType::Gauge)?;
+        for (target, _, seconds) in &self.overdue {
+            ConstGauge::new(*seconds).encode(since.encode_family(&[("target", target.as_str())])?)?;
         }
         let help = "Webhooks that were acknowledged and not looked at yet";
         let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;

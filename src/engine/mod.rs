@@ -10,6 +10,7 @@
 pub mod clock;
 pub mod settings;
 
+mod due;
 pub mod effect;
 mod error;
 mod facts;
@@ -18,6 +19,7 @@ mod line;
 mod markdown;
 mod messages;
 mod metrics;
+mod patience;
 mod provenance;
 mod publish;
 mod pull_request;
@@ -31,6 +33,7 @@ mod snapshot;
 mod start;
 mod sweep;
 mod turns;
+mod watch;
 mod words;
 
 use std::collections::BTreeMap;
@@ -97,6 +100,8 @@ struct Inner {
     metrics: metrics::Metrics,
     /// The time at the last step, and what was known of it.
     last_step: std::sync::Mutex<(u64, DateTime<Utc>)>,
+    /// A look through GitHub's log of webhooks that is not complete.
+    looking_for_webhooks: Mutex<Option<redeliver::Look>>,
     /// What is being worked on. What is still here once every worker has stopped was not finished.
     begun: std::sync::Mutex<Vec<Claim>>,
 }
@@ -121,6 +126,7 @@ impl Engine {
                 turns,
                 metrics: metrics::Metrics::default(),
                 last_step,
+                looking_for_webhooks: Mutex::default(),
                 begun,
             }),
         }
@@ -362,6 +368,14 @@ impl Engine {
 
     async fn perform(&self, claim: &Claim) -> Result<(), EngineError> {
         tracing::debug!(job = %claim.job, attempts = claim.attempts, "looking");
+        if let Job::Revert(repository, _) | Job::Cleanse(repository) = &claim.job
+            && let Some(until) = self.inner.github.repository(repository).await?.scarce_until()
+        {
+            // Access that is over is gone without it, and what was refused is not given.
+            tracing::info!(job = %claim.job, %until, "little is left of what GitHub allows; this can wait");
+            let tx = self.inner.store.begin().await?;
+            return self.finish(claim, tx, Some(until)).await;
+        }
         match &claim.job {
             Job::Pull(repository, number) => self.look_at_pull(claim, repository, *number).await,
             Job::Sync(repository) => self.sync(claim, repository).await,

@@ -45,6 +45,10 @@ impl Engine {
                 tx.schedule(&Job::Sync(repository.clone()), self.inner.clock.now()).await?;
                 self.finish(claim, tx, None).await
             }
+            PullState::Open | PullState::Closed if github.scarce_until().is_some() && can_wait(&pull) => {
+                let tx = self.inner.store.begin().await?;
+                self.finish(claim, tx, github.scarce_until()).await
+            }
             PullState::Closed => self.note_closed(claim, repository, &pull).await,
             PullState::Open if self.is_own(&pull).await? => self.bless(claim, &github, repository, &pull).await,
             PullState::Open => self.judge_open(claim, &github, repository, &branch, pull).await,
@@ -273,4 +277,9 @@ fn ignore_refusal(result: Result<(), crate::github::GithubError>) -> Result<(), 
 fn next_look(judgement: &Judgement, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let escalations = judgement.approvals().flat_map(ApprovalStatus::open).filter_map(|stage| stage.escalates_at);
     escalations.filter(|due| *due > now).min()
+}
+
+/// Whether nobody waits for what Daypass has to say about a pull request.
+fn can_wait(pull: &PullRequest) -> bool {
+    pull.draft || pull.state == PullState::Closed
 }

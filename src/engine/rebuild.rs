@@ -24,6 +24,8 @@ pub struct Rebuilt {
 
 /// How often a serving process says that it is there.
 const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How soon what was not certain is looked at again.
+const UNTIL_CERTAIN: TimeDelta = TimeDelta::seconds(15);
 
 impl Engine {
     /// For how long the word of a serving process counts.
@@ -60,8 +62,19 @@ impl Engine {
             return Err(EngineError::NotYet(why));
         };
         let before = self.live_in(repository).await?;
+        let read = async {
+            loop {
+                match self.read_on(&claim, repository).await {
+                    Err(error @ EngineError::Uncertain(_)) => {
+                        tracing::warn!(%repository, %error, "not all is certain yet")
+                    }
+                    done => break done,
+                }
+                self.inner.clock.sleep_until(self.inner.clock.now() + UNTIL_CERTAIN).await;
+            }
+        };
         let done = tokio::select! {
-            done = self.read_on(&claim, repository) => done,
+            done = read => done,
             error = self.keep_lease(&claim) => Err(error),
         };
         if let Err(error) = done {

@@ -29,10 +29,19 @@ impl Engine {
         let on_the_line: BTreeSet<u64> =
             steps.iter().filter_map(|step| step.pull.as_ref()).map(|pull| pull.number).collect();
         let since = self.horizon(github, head).await?;
+        github.take_not_found();
         let mut found = Vec::new();
         for number in github.merged_since(branch, since).await? {
             if !on_the_line.contains(&number) {
                 found.extend(self.perhaps_given_by(github, repository, head, github.pull(number).await?).await?);
+            }
+        }
+        if github.take_not_found() {
+            // What is not found now is never looked for again.
+            let names: Vec<String> = found.iter().map(|(entitlement, _)| entitlement.to_string()).collect();
+            if !self.is_certain(&format!("{repository} recall {head}"), &names.join("\n")).await? {
+                let why = "GitHub did not find all that merged requests rest on which are not in history any more";
+                return Err(EngineError::Uncertain(why.to_owned()));
             }
         }
         if found.is_empty() {
@@ -55,11 +64,8 @@ impl Engine {
     ) -> Result<Vec<(Entitlement, Applied)>, EngineError> {
         let PullState::Merged { commit, .. } = &pull.state else { return Ok(Vec::new()) };
         // Commits nobody can reach are not kept for ever; then the policy of today has to do.
-        let base = match github.commit(commit).await {
-            Ok(merge) => merge.parents.into_iter().next().unwrap_or_else(|| head.clone()),
-            Err(GithubError::NotFound { .. }) => head.clone(),
-            Err(error) => return Err(error.into()),
-        };
+        let merge = github.find_commit(commit).await?;
+        let base = merge.and_then(|merge| merge.parents.into_iter().next()).unwrap_or_else(|| head.clone());
         let step = Step {
             base: Some(base.clone()),
             tip: commit.clone(),

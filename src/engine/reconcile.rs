@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::due::Due;
 use super::{Engine, EngineError, words};
-use crate::access::grant::{GrantRef, State, Transition};
+use crate::access::grant::{GrantRef, State};
 use crate::access::plan::{Applied, Operation, Progress, plan};
 use crate::ledger::{Event, EventKind};
 use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Held, Job, Tx};
-use crate::target::{Observed, Receipt, Target, TargetError};
+use crate::target::{Receipt, Target, TargetError};
 
 /// How long one call to a target may take.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -33,23 +34,11 @@ const READING_RESTS: TimeDelta = TimeDelta::minutes(2);
 /// What went wrong with an operation on a target.
 type Failure = Option<TargetError>;
 
-/// What is due on a target.
-#[derive(Default)]
-struct Due {
-    /// By which grants.
-    holders: BTreeMap<Entitlement, BTreeSet<GrantRef>>,
-    /// Until when, by the last of them.
-    until: BTreeMap<Entitlement, DateTime<Utc>>,
-    /// The planned grants that may start now, and are not decided: a database before this one may have decided them already.
-    undecided: BTreeSet<GrantRef>,
-}
-
 impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
     pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
         let planned = Instant::now();
-        let held = self.inner.store.held(name).await?;
-        let due = self.due(name).await?;
+        let (held, due) = self.held_and_due(name).await?;
         // Nobody touches what only undecided grants may have given.
         let waits = |held: &Held| !held.applied.holders.is_empty() && held.applied.holders.is_subset(&due.undecided);
         let applied = held
@@ -90,7 +79,16 @@ impl Engine {
             failures.extend(self.carry_out(claim, target, (&held, &due), operation).await?);
             for grant in &given {
                 // At once, while it is there: what is told is what a database after this one knows.
-                self.tell(grant).await?;
+                if let Err(error) = self.tell(grant).await {
+                    // A row that cannot be read is told of elsewhere, and holds nobody else up.
+                    error.unless_unreadable()?;
+                }
+            }
+        }
+        if let Some(target) = target.as_ref().filter(|_| planned.elapsed() < PLAN_KEPT) {
+            let is_due = |entitlement: &Entitlement| due.holders.contains_key(entitlement);
+            if self.look_again(claim, name, target, is_due).await? {
+                again = again.or(Some(self.inner.clock.now() + SOON));
             }
         }
         if let Some(first) = failures.first() {
@@ -99,27 +97,6 @@ impl Engine {
         }
         let tx = self.inner.store.begin().await?;
         self.finish(claim, tx, again).await
-    }
-
-    /// What is due on a target now, by the windows of the live grants.
-    async fn due(&self, name: &TargetName) -> Result<Due, EngineError> {
-        let now = self.inner.clock.instant();
-        let mut due = Due::default();
-        for row in self.inner.store.live_grants_on(name).await? {
-            let (is_due, starts) = (row.grant.is_due(now.latest), row.grant.next(now, false) == Transition::Start);
-            let (holder, ends) = (GrantRef { repository: row.repository, id: row.grant.id }, row.grant.window.ends_at);
-            if starts {
-                due.undecided.insert(holder.clone());
-            }
-            for entitlement in row.grant.entitlements.into_iter().filter(|entitlement| entitlement.target == *name) {
-                if is_due {
-                    let until = due.until.entry(entitlement.clone()).or_insert(ends);
-                    *until = ends.max(*until);
-                    due.holders.entry(entitlement).or_default().insert(holder.clone());
-                }
-            }
-        }
-        Ok(due)
     }
 
     async fn carry_out(
@@ -157,6 +134,9 @@ impl Engine {
                 if !tx.update_held(&entitlement, known.revision, &state, None, now).await? {
                     return Err(overtaken(&entitlement));
                 }
+                if let Some(until) = due.until.get(&entitlement) {
+                    tx.set_held_end(&entitlement, *until).await?;
+                }
                 joining.extend(leaving);
                 look_at(&mut tx, &joining, now).await?;
                 tx.commit().await?;
@@ -177,7 +157,7 @@ impl Engine {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
             None => match self.called(entitlement, "observe", target.observe(entitlement)).await {
-                Ok(observed) => observed == Observed::Present && !mutants::is(Mutant::ForgetStanding),
+                Ok(observed) => self.is_standing(entitlement, observed).await?,
                 Err(failure) => {
                     self.note_failure(&holders, entitlement, &failure, false).await?;
                     return Ok(Some(failure));
@@ -196,7 +176,12 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         let revision = tx.put_held(entitlement, &state, None, now).await?;
+        tx.set_held_end(entitlement, until).await?;
+        if !standing {
+            tx.open_call(entitlement).await?;
+        }
         tx.commit().await?;
+        let began = tokio::time::Instant::now();
         let called = match standing {
             true => Ok(None),
             false => {
@@ -204,8 +189,10 @@ impl Engine {
                 self.called(entitlement, "grant", target.grant(entitlement, now)).await.map(Some)
             }
         };
+        // What was given up may have an effect yet.
+        let returned = called.is_ok() || began.elapsed() < DEADLINE;
         state.progress = Progress::Granted;
-        let done = self.after_grant(claim, (entitlement, revision, until), &state, called).await;
+        let done = self.after_grant(claim, (entitlement, revision, until), &state, (called, returned)).await;
         if !standing && self.is_lost(claim, &done) {
             self.own_up(entitlement, Some(&holders)).await?;
         }
@@ -218,13 +205,19 @@ impl Engine {
         claim: &Claim,
         (entitlement, revision, until): (&Entitlement, i64, DateTime<Utc>),
         granted: &Applied,
-        called: Result<Option<Receipt>, TargetError>,
+        (called, returned): (Result<Option<Receipt>, TargetError>, bool),
     ) -> Result<Failure, EngineError> {
         self.still_held(claim).await?;
         let holders = granted.holders.clone();
         let receipt = match called {
             Ok(receipt) => receipt,
             Err(failure) => {
+                if returned {
+                    let mut tx = self.inner.store.begin().await?;
+                    tx.assert_held(claim).await?;
+                    tx.close_call(entitlement).await?;
+                    tx.commit().await?;
+                }
                 self.note_failure(&holders, entitlement, &failure, false).await?;
                 return Ok(Some(failure));
             }
@@ -234,6 +227,9 @@ impl Engine {
         tx.assert_held(claim).await?;
         if !tx.update_held(entitlement, revision, granted, receipt.as_ref(), now).await? {
             return Err(overtaken(entitlement));
+        }
+        if !granted.standing {
+            tx.close_call(entitlement).await?;
         }
         self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
         look_at(&mut tx, &holders, now).await?;
@@ -246,7 +242,7 @@ impl Engine {
     }
 
     /// Gives up on a call after [`DEADLINE`]. Targets survive being cancelled at any await.
-    async fn called<T>(
+    pub(super) async fn called<T>(
         &self,
         entitlement: &Entitlement,
         name: &'static str,
@@ -303,7 +299,11 @@ impl Engine {
         self.put_stray(entitlement, gave).await
     }
 
-    async fn put_stray(&self, entitlement: &Entitlement, gave: Option<&BTreeSet<GrantRef>>) -> Result<(), EngineError> {
+    pub(super) async fn put_stray(
+        &self,
+        entitlement: &Entitlement,
+        gave: Option<&BTreeSet<GrantRef>>,
+    ) -> Result<(), EngineError> {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         match gave {
@@ -327,6 +327,7 @@ impl Engine {
         tx.assert_held(claim).await?;
         let state = Applied { progress: Progress::Revoking, standing: false, holders: leaving.clone() };
         let revision = tx.put_held(entitlement, &state, None, now).await?;
+        tx.set_held_over(entitlement, now).await?;
         tx.commit().await?;
         let receipt = held.and_then(|held| held.receipt.as_ref());
         self.hold(claim).await?;
@@ -351,6 +352,7 @@ impl Engine {
             Ok(receipt) => {
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
+                self.watch(&mut tx, entitlement).await?;
                 if !tx.forget_held(entitlement, revision).await? {
                     return Err(overtaken(entitlement));
                 }
@@ -411,7 +413,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut rows = Vec::new();
         for grant in grants {
-            rows.extend(self.inner.store.grant(&grant.repository, &grant.id).await?);
+            match self.inner.store.grant(&grant.repository, &grant.id).await {
+                Ok(row) => rows.extend(row),
+                Err(error) => EngineError::from(error).unless_unreadable()?,
+            }
         }
         let (name, error, now) = (entitlement.to_string(), failure.to_string(), self.inner.clock.now());
         let mut tx = self.inner.store.begin().await?;

@@ -33,6 +33,9 @@ enum Effect {
     Over(GrantId),
 }
 
+/// How many steps are looked at while it is not certain what an earlier one means.
+const LOOKED_AHEAD: usize = 50;
+
 /// How the default branch is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -83,10 +86,15 @@ impl Engine {
                 self.recall(claim, &github, repository, (&branch, &head), &steps).await?;
             }
             let onward = if joined || so_far.first_until.is_some() { Reading::Onward } else { Reading::Again };
-            for step in &steps {
+            for (nth, step) in steps.iter().enumerate() {
                 let reading = if so_far.first_until.is_some() { Reading::First } else { onward };
                 so_far.first_until.take_if(|first_until| first_until == step.tip.as_str());
-                self.take_in(claim, &github, repository, step, (reading, &so_far)).await?;
+                let taken = self.take_in(claim, &github, repository, step, (reading, &so_far)).await;
+                if matches!(taken, Err(EngineError::Uncertain(_))) {
+                    let later = steps.iter().skip(nth + 1).take(LOOKED_AHEAD);
+                    self.look_ahead(&github, repository, later, reading).await?;
+                }
+                taken?;
             }
             if let (false, Some(known)) = (joined, &known) {
                 tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
@@ -146,7 +154,11 @@ impl Engine {
         (reading, so_far): (Reading, &ReadSoFar),
     ) -> Result<(), EngineError> {
         let first = reading == Reading::First;
+        github.take_not_found();
         let effects = self.effects(github, repository, step, first).await?;
+        if github.take_not_found() {
+            self.wait_for_certainty(repository, step, &effects).await?;
+        }
         let effects = self.news(repository, effects, reading).await?;
         let mut found = Vec::new();
         for effect in &effects {
@@ -210,6 +222,49 @@ impl Engine {
             tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Notes what is not certain about later steps, so that it need not be waited for one after the other.
+    async fn look_ahead(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        steps: impl Iterator<Item = &Step>,
+        reading: Reading,
+    ) -> Result<(), EngineError> {
+        for step in steps {
+            github.take_not_found();
+            let effects = self.effects(github, repository, step, reading == Reading::First).await?;
+            if github.take_not_found() {
+                match self.wait_for_certainty(repository, step, &effects).await {
+                    Ok(()) | Err(EngineError::Uncertain(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails, so that it is looked at again, while a refusal rests on something GitHub did not find just now.
+    async fn wait_for_certainty(
+        &self,
+        repository: &RepositoryName,
+        step: &Step,
+        effects: &[Effect],
+    ) -> Result<(), EngineError> {
+        let refused = effects.iter().filter_map(|effect| match effect {
+            Effect::Refuse(refusal) => Some(format!("{}: {}", refusal.path, refusal.reason)),
+            _ => None,
+        });
+        let refused: Vec<String> = refused.collect();
+        let Some(first) = refused.first() else { return Ok(()) };
+        match self.is_certain(&format!("{repository} {}", step.tip), &refused.join("\n")).await? {
+            true => Ok(()),
+            false => Err(EngineError::Uncertain(format!(
+                "GitHub did not find all that {} rests on; unless it does, this is refused: {first}",
+                step.tip.short()
+            ))),
+        }
     }
 
     /// What is new among the effects of a step. A grant begins once: whoever puts an old commit in the line again, or rewrites

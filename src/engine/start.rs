@@ -16,9 +16,6 @@ use crate::policy::name::RepositoryName;
 use crate::policy::{Finding, request};
 use crate::store::{Claim, Job};
 
-/// How long a planned grant must have been found wanting before it is ended: GitHub does not always find what is there.
-const PATIENCE: TimeDelta = TimeDelta::minutes(2);
-
 impl Engine {
     /// Starts a planned grant whose time has come, or ends it because it is no longer allowed.
     pub(super) async fn start(
@@ -43,8 +40,10 @@ impl Engine {
             return self.not_now(claim, repository, id).await;
         }
         let now = self.inner.clock.now();
-        if let Some(first) = obstacles.first().filter(|_| now < row.grant.window.starts_at + PATIENCE) {
-            return Err(EngineError::NotYet(format!("`{id}` may not start: {}; it is looked at again", first.message)));
+        if let Some(first) = obstacles.first()
+            && !self.is_certain(&format!("{repository} {id}"), &first.message).await?
+        {
+            return Err(EngineError::Uncertain(format!("`{id}` may not start: {}", first.message)));
         }
         let mut tx = self.inner.store.begin().await?;
         if let Some(first) = obstacles.first() {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, patience};
 use crate::access::change::grant_files;
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
@@ -10,6 +10,8 @@ use crate::store::{Claim, Job};
 
 /// How long delivery ids are remembered: longer than GitHub offers redeliveries.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
+/// How long it is remembered what was not certain.
+const DOUBTS_KEPT: TimeDelta = TimeDelta::days(1);
 
 impl Engine {
     /// Asks for a look at every open pull request, the default branch and every target. Every live grant has a look coming anyway.
@@ -56,11 +58,12 @@ impl Engine {
         self.finish(claim, tx, Some(now + self.inner.options.resync)).await
     }
 
-    /// Forgets old deliveries.
+    /// Forgets old deliveries, and what was doubted.
     pub(super) async fn tidy(&self, claim: &Claim) -> Result<(), EngineError> {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         let forgotten = tx.forget_deliveries(now - DELIVERIES_KEPT).await?;
+        tx.forget_marks(patience::DOUBT, now - DOUBTS_KEPT).await?;
         tracing::debug!(forgotten, "old deliveries forgotten");
         self.finish(claim, tx, Some(now + TimeDelta::hours(6))).await
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -226,7 +227,7 @@ impl App {
         };
         let installation =
             self.inner.installations.lock().await.entry(id).or_insert_with(|| Arc::new(Installation::new(id))).clone();
-        Ok(Repository { app: self.clone(), installation, name: name.clone() })
+        Ok(Repository { app: self.clone(), installation, name: name.clone(), not_found: Arc::default() })
     }
 
     fn forget_installation(&self, id: u64) {
@@ -269,12 +270,14 @@ impl App {
     }
 }
 
-/// A policy repository. Cheap to clone.
+/// A policy repository. Cheap to clone; clones share what was not found.
 #[derive(Clone)]
 pub struct Repository {
     app: App,
     installation: Arc<Installation>,
     name: RepositoryName,
+    /// Whether that something is not there was read out of a 404.
+    not_found: Arc<AtomicBool>,
 }
 
 /// What the repository says of itself.
@@ -317,11 +320,24 @@ impl Repository {
 
     /// Reads one thing that may not be there.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, GithubError> {
-        match self.get(path).await {
+        self.found(self.get(path).await)
+    }
+
+    /// What was found, if anything; and remembers if it was not, for GitHub does not always find what is there.
+    pub(super) fn found<T>(&self, answer: Result<T, GithubError>) -> Result<Option<T>, GithubError> {
+        match answer {
             Ok(found) => Ok(Some(found)),
-            Err(GithubError::NotFound { .. }) => Ok(None),
+            Err(GithubError::NotFound { .. }) => {
+                self.not_found.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether something was not found through this handle since the last time this was asked.
+    pub fn take_not_found(&self) -> bool {
+        self.not_found.swap(false, Ordering::Relaxed)
     }
 
     /// Reads all pages of a list. `path` must carry a query.

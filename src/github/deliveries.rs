@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{App, GithubError};
 
-/// Pages of the log that are read at most; the rest is found by looking at everything.
-const MOST_PAGES: usize = 50;
+/// Where the log begins.
+const NEWEST: &str = "/app/hook/deliveries?per_page=100";
 
 /// One attempt to deliver a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +21,20 @@ pub struct Attempt {
     pub delivered_at: DateTime<Utc>,
     /// What was answered; 0 or 5xx if nobody did.
     pub status_code: u16,
+    /// Whether it was asked for, after others had failed.
+    #[serde(default)]
+    pub redelivery: bool,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone)]
+pub struct LogPage(String);
+
+impl LogPage {
+    /// The newest attempts.
+    pub fn newest() -> Self {
+        Self(NEWEST.to_owned())
+    }
 }
 
 impl Attempt {
@@ -31,18 +45,10 @@ impl Attempt {
 }
 
 impl App {
-    /// The attempts since `since`, newest first.
-    pub async fn attempts(&self, since: DateTime<Utc>) -> Result<Vec<Attempt>, GithubError> {
-        let mut attempts: Vec<Attempt> = Vec::new();
-        let mut next = Some("/app/hook/deliveries?per_page=100".to_owned());
-        for _ in 0..MOST_PAGES {
-            let Some(path) = next else { break };
-            let (page, onward) = self.ask_page::<Vec<Attempt>>(&path).await?;
-            let is_last = page.last().is_none_or(|oldest| oldest.delivered_at < since);
-            attempts.extend(page.into_iter().filter(|attempt| attempt.delivered_at >= since));
-            next = onward.filter(|_| !is_last);
-        }
-        Ok(attempts)
+    /// Some attempts, newest first, and where older ones are.
+    pub async fn attempts(&self, page: &LogPage) -> Result<(Vec<Attempt>, Option<LogPage>), GithubError> {
+        let (attempts, older) = self.ask_page(&page.0).await?;
+        Ok((attempts, older.map(LogPage)))
     }
 
     /// Asks GitHub to deliver a webhook once more; false if the attempt is no longer in its log.

@@ -103,6 +103,11 @@ impl Repository {
         Ok(CommitInfo { id: raw.sha, tree: raw.tree.sha, parents, committed_at: raw.committer.date })
     }
 
+    /// A commit, if it is still kept.
+    pub async fn find_commit(&self, id: &CommitId) -> Result<Option<CommitInfo>, GithubError> {
+        self.found(self.commit(id).await)
+    }
+
     /// Every file at a commit, by path. An error if GitHub could not list them all.
     pub async fn files(&self, commit: &CommitId) -> Result<BTreeMap<String, TreeFile>, GithubError> {
         let raw: RawTree = self.get(&self.path(&format!("/git/trees/{commit}?recursive=1"))).await?;

@@ -23,7 +23,7 @@ mod usage;
 
 pub use app::{App, AppInfo, RateLimit, Repository, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
-pub use deliveries::Attempt;
+pub use deliveries::{Attempt, LogPage};
 pub use error::GithubError;
 pub use git::CommitInfo;
 pub use issues::Comment;

@@ -33,8 +33,6 @@ pub enum Membership {
     Active,
     /// They were invited: not yet.
     Pending,
-    /// They are not.
-    None,
 }
 
 #[derive(Deserialize)]
@@ -63,27 +61,24 @@ impl Repository {
     /// Whether somebody is a member of the organisation.
     pub async fn is_member(&self, login: &Login) -> Result<bool, GithubError> {
         let path = format!("/orgs/{}/members/{}", self.organisation(), segment(login.as_str()));
-        match self.act::<()>(Method::GET, &path, None).await {
-            Ok(()) => Ok(true),
-            Err(GithubError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.found(self.act::<()>(Method::GET, &path, None).await)?.is_some())
     }
 
     /// The active members of a team, child teams included; `None` if there is no such team.
     pub async fn team_members(&self, team: &TeamSlug) -> Result<Option<BTreeSet<Account>>, GithubError> {
-        let path = format!("/orgs/{}/teams/{}/members?per_page=100", self.organisation(), segment(team.as_str()));
-        match self.list::<RawAccount>(&path).await {
-            Ok(raw) => Ok(Some(raw.iter().filter_map(RawAccount::account).collect())),
-            Err(GithubError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let raw = self.raw_team_members(team).await?;
+        Ok(raw.map(|raw| raw.iter().filter_map(RawAccount::account).collect()))
     }
 
-    /// Whether somebody is in a team or one of its child teams.
-    pub async fn membership(&self, team: &TeamSlug, login: &Login) -> Result<Membership, GithubError> {
-        let raw: Option<RawMembership> = self.find(&self.membership_path(team, login)).await?;
-        Ok(raw.map_or(Membership::None, |raw| raw.membership()))
+    /// The ids of the active members of a team, child teams included, whatever their logins are; `None` if there is no such team.
+    pub async fn team_member_ids(&self, team: &TeamSlug) -> Result<Option<BTreeSet<UserId>>, GithubError> {
+        let raw = self.raw_team_members(team).await?;
+        Ok(raw.map(|raw| raw.iter().map(|raw| UserId(raw.id)).collect()))
+    }
+
+    async fn raw_team_members(&self, team: &TeamSlug) -> Result<Option<Vec<RawAccount>>, GithubError> {
+        let path = format!("/orgs/{}/teams/{}/members?per_page=100", self.organisation(), segment(team.as_str()));
+        self.found(self.list(&path).await)
     }
 
     /// Puts somebody into a team. Whoever is outside the organisation is only invited.

@@ -14,6 +14,7 @@ mod contents;
 mod git;
 mod issues;
 mod json;
+mod limit;
 mod page;
 mod people;
 mod pulls;
@@ -109,6 +110,7 @@ pub struct Sandbox {
     verifying_key: jsonwebtoken::DecodingKey,
     outbox: webhooks::Outbox,
     faults: Mutex<Option<Fault>>,
+    limit: Mutex<Option<limit::Limit>>,
     resumed: tokio::sync::Notify,
 }
 
@@ -169,6 +171,15 @@ impl Sandbox {
         if let Ok(mut faults) = self.faults.lock() {
             *faults = fault;
         }
+    }
+
+    /// From now on the app's installation may send so many requests an hour; without a number, as many as it likes.
+    pub fn limit_requests(&self, per_hour: Option<u64>) {
+        *self.limit() = per_hour.map(|per_hour| limit::Limit::new(per_hour, self.clock().now()));
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Option<limit::Limit>> {
+        self.limit.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Ends every stall there is now.

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::json::View;
+use super::limit::Told;
 use super::state::{Holder, Repository, State};
 use super::{Disturbance, Sandbox};
 
 /// The most that is read of a request: GitHub takes blobs of 100 MB as base64.
 const LARGEST_REQUEST: usize = 140 << 20;
-/// Requests an hour, as the headers tell.
-const LIMIT: &str = "5000";
+/// Requests an hour, as the headers tell where nothing is counted.
+const LIMIT: u64 = 5_000;
 
 /// What a handler answers.
 pub(super) enum Reply {
@@ -188,6 +189,13 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
     }
     let query = pairs(parts.uri.query().unwrap_or_default());
     let json: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
+    let is_app = matches!(actor(&sandbox, &mut sandbox.state(), &parts.headers), Ok(Holder::Installation));
+    let told = sandbox.limit().as_mut().filter(|_| is_app).map(|limit| limit.told(sandbox.clock().now()));
+    if told.is_some_and(|told| told.remaining == 0) {
+        let mut response = error(403, "API rate limit exceeded for installation.", &[]);
+        decorate(&sandbox, &mut response, told);
+        return response;
+    }
     let answer = answer(&sandbox, &parts.method, &path, &parts.headers, query.clone(), json.clone());
     if disturbance == Some(Disturbance::Stall { done: true }) {
         sandbox.resumed.notified().await;
@@ -198,9 +206,16 @@ async fn serve(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) ->
     let page = Page::of(&sandbox, &path, &query);
     let exchange =
         super::webhooks::Exchange { method: parts.method.to_string(), path: path.clone(), query, request: json };
-    let mut response = respond(answer, &page, exchange, &sandbox);
-    decorate(&sandbox, &mut response);
-    not_modified(&parts.method, &parts.headers, response).await
+    let response = respond(answer, &page, exchange, &sandbox);
+    let mut response = not_modified(&parts.method, &parts.headers, response).await;
+    let told = sandbox.limit().as_mut().filter(|_| is_app).map(|limit| {
+        if response.status() != StatusCode::NOT_MODIFIED {
+            limit.count();
+        }
+        limit.told(sandbox.clock().now())
+    });
+    decorate(&sandbox, &mut response, told);
+    response
 }
 
 fn pairs(query: &str) -> BTreeMap<String, String> {
@@ -300,14 +315,16 @@ fn error(status: u16, message: &str, errors: &[Value]) -> Response {
     response
 }
 
-fn decorate(sandbox: &Sandbox, response: &mut Response) {
+fn decorate(sandbox: &Sandbox, response: &mut Response, told: Option<Told>) {
     let now = sandbox.clock().now();
+    let reset = now + chrono::TimeDelta::hours(1);
+    let told = told.unwrap_or(Told { limit: LIMIT, remaining: LIMIT - 1, used: 1, reset });
     let id = hex::encode_upper(rand::random::<[u8; 8]>());
     let headers = [
-        ("x-ratelimit-limit", LIMIT.to_owned()),
-        ("x-ratelimit-remaining", "4999".to_owned()),
-        ("x-ratelimit-used", "1".to_owned()),
-        ("x-ratelimit-reset", (now.timestamp() + 3_600).to_string()),
+        ("x-ratelimit-limit", told.limit.to_string()),
+        ("x-ratelimit-remaining", told.remaining.to_string()),
+        ("x-ratelimit-used", told.used.to_string()),
+        ("x-ratelimit-reset", told.reset.timestamp().to_string()),
         ("x-ratelimit-resource", "core".to_owned()),
         ("x-github-request-id", id),
         ("x-github-media-type", "github.v3; format=json".to_owned()),

@@ -54,6 +54,7 @@ pub(super) fn open(options: Options) -> Result<Arc<Sandbox>, SandboxError> {
         verifying_key: verifying_key(&pem)?,
         outbox: webhooks::Outbox::new(&options.webhooks, &credentials.webhook_secret),
         faults: Mutex::new(None),
+        limit: Mutex::new(None),
         resumed: tokio::sync::Notify::new(),
         credentials,
         options,

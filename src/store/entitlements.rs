@@ -7,11 +7,11 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::patience::InTime;
-use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
+use super::{Store, StoreError, Tx, Unreadable, clean, digest, read_json, time, write_json};
 use crate::access::grant::GrantRef;
 use crate::access::plan::{Applied, Progress};
 use crate::policy::entitlement::Entitlement;
-use crate::policy::name::TargetName;
+use crate::policy::name::{NameError, TargetName};
 use crate::target::Receipt;
 
 /// An entitlement as the store knows it.
@@ -27,8 +27,39 @@ pub struct Held {
     pub revision: i64,
 }
 
+/// Everything applied on a target.
+#[derive(Debug, Default)]
+pub struct HeldOn {
+    /// By what is held. Where it cannot be read for whom, nobody holds it.
+    pub held: BTreeMap<Entitlement, Held>,
+    /// By their keys: what is held, but cannot be read what it is.
+    pub unnamed: BTreeMap<String, Held>,
+    /// Rows of which not all can be read, by their keys.
+    pub unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// Access that is looked at again, for a call that gives it may have been on its way when it was taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// What.
+    pub entitlement: Entitlement,
+    /// The grants it was given for.
+    pub holders: BTreeSet<GrantRef>,
+}
+
+/// Access that should be gone, on one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The target.
+    pub target: String,
+    /// How many entitlements.
+    pub count: i64,
+    /// When the first of them should have been gone.
+    pub since: DateTime<Utc>,
+}
+
 /// Entitlements may carry keys of people, which are long.
-fn key(entitlement: &Entitlement) -> String {
+pub(crate) fn key(entitlement: &Entitlement) -> String {
     digest(&[&write_json(entitlement)])
 }
 
@@ -46,21 +77,111 @@ fn held_row(row: &AnyRow) -> Result<Held, StoreError> {
     })
 }
 
+fn watched_row(row: &AnyRow) -> Result<Watched, StoreError> {
+    Ok(Watched {
+        entitlement: read_json("watched", &row.try_get::<String, _>("entitlement")?)?,
+        holders: read_json("watched", &row.try_get::<String, _>("holders")?)?,
+    })
+}
+
+/// What is left of a row that cannot be read in full: it may be applied, for nobody knows whom.
+fn remains_of(row: &AnyRow) -> Result<Held, StoreError> {
+    let standing = row.try_get::<i64, _>("standing")? != 0;
+    let applied = Applied { progress: Progress::Granting, standing, holders: BTreeSet::new() };
+    Ok(Held { applied, receipt: None, last_error: None, revision: row.try_get("revision")? })
+}
+
 impl Store {
-    /// Everything applied on a target.
-    pub async fn held(&self, target: &TargetName) -> Result<BTreeMap<Entitlement, Held>, StoreError> {
+    /// Everything applied on a target. What cannot be read hides nothing else, and does not count as absent.
+    pub async fn held(&self, target: &TargetName) -> Result<HeldOn, StoreError> {
         let rows = sqlx::query(
-            "SELECT entitlement, progress, standing, holders, receipt, last_error, revision FROM entitlements WHERE target = $1",
+            "SELECT key, entitlement, progress, standing, holders, receipt, last_error, revision FROM entitlements \
+             WHERE target = $1",
         )
         .bind(target.as_str())
         .fetch_all(&self.pool)
         .in_time()
         .await?;
-        let mut held = BTreeMap::new();
+        let mut on = HeldOn::default();
         for row in &rows {
-            held.insert(read_json("entitlements", &row.try_get::<String, _>("entitlement")?)?, held_row(row)?);
+            let key: String = row.try_get("key")?;
+            let named = read_json::<Entitlement>("entitlements", &row.try_get::<String, _>("entitlement")?);
+            let (named, held) = match (named, held_row(row)) {
+                (Ok(entitlement), Ok(held)) => {
+                    on.held.insert(entitlement, held);
+                    continue;
+                }
+                (named, held) => {
+                    let problem = named.as_ref().err().or(held.as_ref().err()).map(StoreError::to_string);
+                    let outcome = problem.unwrap_or_default();
+                    on.unreadable.insert(key.clone(), Unreadable { table: "entitlements", row: key.clone(), outcome });
+                    (named.ok(), held.or_else(|_| remains_of(row)))
+                }
+            };
+            // Without a word on whether it was there before, nobody may touch it.
+            let Ok(held) = held else { continue };
+            match named {
+                Some(entitlement) => drop(on.held.insert(entitlement, held)),
+                None => drop(on.unnamed.insert(key, held)),
+            }
         }
-        Ok(held)
+        Ok(on)
+    }
+
+    /// What is to be looked at again on a target at `now`.
+    pub async fn watched(
+        &self,
+        target: &TargetName,
+        now: DateTime<Utc>,
+        most: u32,
+    ) -> Result<Vec<Watched>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT entitlement, holders FROM watched WHERE target = $1 AND look_at <= $2 \
+             ORDER BY look_at LIMIT $3",
+        )
+        .bind(target.as_str())
+        .bind(now.timestamp_millis())
+        .bind(i64::from(most))
+        .fetch_all(&self.pool)
+        .in_time()
+        .await?;
+        let mut watched = Vec::new();
+        for row in &rows {
+            match watched_row(row) {
+                Ok(one) => watched.push(one),
+                Err(error @ StoreError::Corrupt { .. }) => tracing::error!(%target, %error, "a row cannot be read"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(watched)
+    }
+
+    /// Whether a call that gives an entitlement may have been on its way when it was taken away.
+    pub async fn is_watched(&self, entitlement: &Entitlement) -> Result<bool, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM watched WHERE key = $1")
+            .bind(key(entitlement))
+            .fetch_one(&self.pool)
+            .in_time()
+            .await?;
+        Ok(count > 0)
+    }
+
+    /// What should be gone and is not, by target.
+    pub async fn overdue(&self, now: DateTime<Utc>) -> Result<Vec<Overdue>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT target, COUNT(*), MIN(ends_at) FROM entitlements WHERE standing = 0 AND ends_at <= $1 \
+             GROUP BY target ORDER BY target",
+        )
+        .bind(now.timestamp_millis())
+        .fetch_all(&self.pool)
+        .in_time()
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let since = time("entitlements", row.try_get(2)?)?;
+                Ok(Overdue { target: row.try_get(0)?, count: row.try_get(1)?, since })
+            })
+            .collect()
     }
 
     /// How far one entitlement has come; `None` if nothing of it is applied.
@@ -75,19 +196,23 @@ impl Store {
         row.as_ref().map(held_row).transpose()
     }
 
-    /// The targets on which something is applied, or is to be.
+    /// The targets on which something is applied, or is to be, or is looked at again.
     pub async fn targets_in_use(&self) -> Result<Vec<TargetName>, StoreError> {
-        let names: Vec<String> =
-            sqlx::query_scalar("SELECT target FROM entitlements UNION SELECT target FROM grant_targets ORDER BY 1")
-                .fetch_all(&self.pool)
-                .in_time()
-                .await?;
-        names
-            .iter()
-            .map(|name| {
-                name.parse().map_err(|error| StoreError::Corrupt { table: "entitlements", problem: format!("{error}") })
-            })
-            .collect()
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT target FROM entitlements UNION SELECT target FROM grant_targets UNION SELECT target FROM watched ORDER BY 1",
+        )
+        .fetch_all(&self.pool)
+        .in_time()
+        .await?;
+        let readable = |name: &String| match name.parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let error: NameError = error;
+                tracing::error!(%error, table = "entitlements", target = name, "a row cannot be read; run `daypass rebuild`");
+                None
+            }
+        };
+        Ok(names.iter().filter_map(readable).collect())
     }
 }
 
@@ -104,7 +229,7 @@ impl Tx {
             "INSERT INTO entitlements (key, target, progress, standing, holders, receipt, changed_at, entitlement, revision) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) \
              ON CONFLICT (key) DO UPDATE SET progress = excluded.progress, standing = excluded.standing, \
-             holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
+             entitlement = excluded.entitlement, holders = excluded.holders, receipt = COALESCE(excluded.receipt, entitlements.receipt), \
              last_error = NULL, changed_at = excluded.changed_at, revision = entitlements.revision + 1 RETURNING revision",
         )
         .bind(key(entitlement))
@@ -118,6 +243,89 @@ impl Tx {
         .fetch_one(&mut *self.tx)
         .in_time()
         .await
+    }
+
+    /// Notes when the last of the grants that give an entitlement ends.
+    pub async fn set_held_end(&mut self, entitlement: &Entitlement, ends_at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE entitlements SET ends_at = $2 WHERE key = $1")
+            .bind(key(entitlement))
+            .bind(ends_at.timestamp_millis())
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that nobody has a right to an entitlement any more, at `now` at the latest.
+    pub async fn set_held_over(&mut self, entitlement: &Entitlement, now: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE entitlements SET ends_at = $2 WHERE key = $1 AND (ends_at IS NULL OR ends_at > $2)")
+            .bind(key(entitlement))
+            .bind(now.timestamp_millis())
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that a call is made that gives an entitlement.
+    pub async fn open_call(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
+        sqlx::query("UPDATE entitlements SET open_calls = open_calls + 1 WHERE key = $1")
+            .bind(key(entitlement))
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that such a call returned, and can have no effect any more.
+    pub async fn close_call(&mut self, entitlement: &Entitlement) -> Result<(), StoreError> {
+        sqlx::query("UPDATE entitlements SET open_calls = open_calls - 1 WHERE key = $1 AND open_calls > 0")
+            .bind(key(entitlement))
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
+    }
+
+    /// Sees that an entitlement that is about to be forgotten is looked at again until then, if a call that gives it may still be on
+    /// its way.
+    pub async fn watch_if_open(
+        &mut self,
+        entitlement: &Entitlement,
+        look_at: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO watched (key, entitlement, target, holders, look_at, watch_until) \
+             SELECT key, entitlement, target, holders, $2, $3 FROM entitlements WHERE key = $1 AND open_calls > 0 \
+             ON CONFLICT (key) DO UPDATE SET holders = excluded.holders, look_at = excluded.look_at, \
+             watch_until = excluded.watch_until",
+        )
+        .bind(key(entitlement))
+        .bind(look_at.timestamp_millis())
+        .bind(until.timestamp_millis())
+        .execute(&mut *self.tx)
+        .in_time()
+        .await?;
+        Ok(())
+    }
+
+    /// Looks again at what is watched at `look_at`, unless that is too late to matter.
+    pub async fn watch_on(&mut self, entitlement: &Entitlement, look_at: DateTime<Utc>) -> Result<(), StoreError> {
+        let key = key(entitlement);
+        sqlx::query("DELETE FROM watched WHERE key = $1 AND watch_until < $2")
+            .bind(&key)
+            .bind(look_at.timestamp_millis())
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        sqlx::query("UPDATE watched SET look_at = $2 WHERE key = $1")
+            .bind(&key)
+            .bind(look_at.timestamp_millis())
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
     }
 
     /// Writes how far an entitlement has come, if it was written `revision` times so far; false if it was written again since.

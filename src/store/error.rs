@@ -27,7 +27,7 @@ pub enum StoreError {
     #[error("{reason}: {0}; {advice}", reason = Reason::Damaged, advice = Reason::Damaged.advice())]
     Damaged(String),
     /// A row does not hold what was written.
-    #[error("the database holds something this version cannot read in {table}: {problem}")]
+    #[error("the database holds something this version cannot read in {table}: {problem}; run `daypass rebuild`")]
     Corrupt {
         /// The table.
         table: &'static str,

@@ -1,13 +1,15 @@
 //! Grants, live and over, and files that were refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::patience::InTime;
-use super::{Store, StoreError, Tx, clean, digest, read_json, write_json};
-use crate::access::grant::{Grant, GrantId, State};
+use super::{Store, StoreError, Tx, Unreadable, clean, digest, read_json, time, write_json};
+use crate::access::grant::{Grant, GrantId, GrantRef, State};
+use crate::policy::entitlement::Entitlement;
 use crate::policy::name::{BlobId, RepositoryName, Slug, TargetName};
 
 /// A grant with what belongs to it in this installation.
@@ -19,6 +21,17 @@ pub struct GrantRow {
     pub grant: Grant,
     /// The pull request that reverts it, once it is open.
     pub revert_pull: Option<u64>,
+}
+
+/// The live grants that give something on a target.
+#[derive(Debug, Default)]
+pub struct LiveOn {
+    /// Those that can be read.
+    pub grants: Vec<GrantRow>,
+    /// Those that cannot, with the end of each, as far as that is known.
+    pub until: Vec<(GrantRef, DateTime<Utc>)>,
+    /// The rows of these.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// A file on the default branch whose origin could not be verified.
@@ -129,10 +142,10 @@ impl Store {
         rows.iter().map(grant_row).collect()
     }
 
-    /// Every grant that is not over and gives something on a target.
-    pub async fn live_grants_on(&self, target: &TargetName) -> Result<Vec<GrantRow>, StoreError> {
+    /// Every grant that is not over and gives something on a target. One that cannot be read does not hide the others.
+    pub async fn live_grants_on(&self, target: &TargetName) -> Result<LiveOn, StoreError> {
         let rows = sqlx::query(
-            "SELECT grants.repository, grants.body, grants.revert_pull FROM grant_targets \
+            "SELECT grants.repository, grants.id, grants.ends_at, grants.body, grants.revert_pull FROM grant_targets \
              JOIN grants ON grants.repository = grant_targets.repository AND grants.id = grant_targets.id \
              WHERE grant_targets.target = $1 ORDER BY grants.ends_at, grants.repository, grants.id",
         )
@@ -140,7 +153,47 @@ impl Store {
         .fetch_all(&self.pool)
         .in_time()
         .await?;
-        rows.iter().map(grant_row).collect()
+        let mut live = LiveOn::default();
+        for row in &rows {
+            match grant_row(row) {
+                Ok(grant) => live.grants.push(grant),
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    let (repository, id): (String, String) = (row.try_get("repository")?, row.try_get("id")?);
+                    live.unreadable.push(Unreadable {
+                        table: "grants",
+                        row: format!("{repository} {id}"),
+                        outcome: error.to_string(),
+                    });
+                    // What it gave is not known; whose it is and until when may be.
+                    if let (Ok(repository), Ok(id)) = (repository.parse(), id.parse()) {
+                        live.until.push((GrantRef { repository, id }, time("grants", row.try_get("ends_at")?)?));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(live)
+    }
+
+    /// What each grant of some repositories gives, or gave, on a target; without grants that cannot be read.
+    pub async fn givers_on(
+        &self,
+        target: &TargetName,
+        repositories: &[RepositoryName],
+    ) -> Result<BTreeMap<Entitlement, BTreeSet<GrantRef>>, StoreError> {
+        let mut givers: BTreeMap<Entitlement, BTreeSet<GrantRef>> = BTreeMap::new();
+        for repository in repositories {
+            let sql = const_format("WHERE repository = $1");
+            let rows =
+                sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
+            for row in rows.iter().filter_map(|row| grant_row(row).ok()) {
+                let holder = GrantRef { repository: row.repository, id: row.grant.id };
+                for entitlement in row.grant.entitlements.into_iter().filter(|one| one.target == *target) {
+                    givers.entry(entitlement).or_default().insert(holder.clone());
+                }
+            }
+        }
+        Ok(givers)
     }
 
     /// Every grant of a repository, those that are over included, oldest end first.

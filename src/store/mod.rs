@@ -27,9 +27,10 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions, Connection, Row};
 
 use crate::mutants::{self, Mutant};
-pub use entitlements::Held;
+pub(crate) use entitlements::key as entitlement_key;
+pub use entitlements::{Held, HeldOn, Overdue, Watched};
 pub use error::{Reason, StoreError};
-pub use grants::{GrantRow, Refusal};
+pub use grants::{GrantRow, LiveOn, Refusal};
 pub use inbox::Delivery;
 pub use job::{Job, JobError, Lane};
 pub use messages::Message;
@@ -98,9 +99,8 @@ impl Store {
         let options = AnyConnectOptions::from_str(&url)
             .map_err(|error| StoreError::Address(error.to_string()))?
             .disable_statement_logging();
-        // Not in the pool itself: that would try again for a while, and then say only that it did.
-        let first = AnyPoolOptions::new().max_connections(1).acquire_timeout(patience::CONNECTION);
-        let mut first = first.connect_with(options.clone()).await?.acquire().await?.detach();
+        // Not in the pool: that would try again for a while, and then say only that it did.
+        let mut first = patience::connect(&options).await?;
         health::settle_in(&mut first, sqlite).await?;
         if sqlite {
             health::check_file(&mut first).await?;
@@ -223,6 +223,17 @@ impl Tx {
         Ok(())
     }
 
+    /// Forgets the marks whose names begin so, and which were made before.
+    pub async fn forget_marks(&mut self, beginning: &str, before: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM marks WHERE name LIKE $1 AND at < $2")
+            .bind(format!("{beginning}%"))
+            .bind(before.timestamp_millis())
+            .execute(&mut *self.tx)
+            .in_time()
+            .await?;
+        Ok(())
+    }
+
     /// Remembers until when something was looked at.
     pub async fn set_mark(&mut self, name: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO marks (name, at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at = excluded.at")
@@ -282,7 +293,7 @@ fn key(name: &str) -> String {
 }
 
 /// What tells something apart whose name may be of any length.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -1,16 +1,21 @@
 //! Patience with the database. A server whose machine vanished never says that it did: whoever waits for its answer waits for
 //! ever. What it was asked is given up after a while, and so is the connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use sqlx::any::AnyConnectOptions;
 use sqlx::{AnyConnection, Connection};
 
 use super::StoreError;
 
 /// How long a caller waits for a connection: shorter than GitHub waits for the answer to a webhook.
 pub(super) const CONNECTION: Duration = Duration::from_secs(8);
+/// How long a server that refuses connections is given to start.
+const START: Duration = Duration::from_secs(3);
+/// How soon a connection is tried again meanwhile.
+const BETWEEN_CONNECTIONS: Duration = Duration::from_millis(250);
 /// How long an answer about health may take: shorter than anybody waits who asks.
 pub(super) const HEALTH: Duration = Duration::from_secs(5);
 /// How long a connection may take to show that it works.
@@ -34,6 +39,19 @@ pub(super) trait InTime<'a, T: Send + 'a>: Future<Output = Result<T, sqlx::Error
 }
 
 impl<'a, T: Send + 'a, F: Future<Output = Result<T, sqlx::Error>> + Send + 'a> InTime<'a, T> for F {}
+
+/// A first connection. A server that refuses may be about to start; if it does not, its last word is told.
+pub(super) async fn connect(options: &AnyConnectOptions) -> Result<AnyConnection, StoreError> {
+    let began = Instant::now();
+    loop {
+        match AnyConnection::connect_with(options).within(CONNECTION).await {
+            Err(StoreError::Database(sqlx::Error::Io(_))) if began.elapsed() < START => {
+                tokio::time::sleep(BETWEEN_CONNECTIONS).await;
+            }
+            answer => return answer,
+        }
+    }
+}
 
 /// Whether a connection works; an error if it says nothing. The pool itself would wait for ever to know.
 pub(super) async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {

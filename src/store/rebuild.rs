@@ -11,15 +11,15 @@ use crate::policy::entitlement::Entitlement;
 use crate::policy::name::RepositoryName;
 use crate::target::Receipt;
 
-/// A row that could not be read and was thrown away, or put right.
+/// A row that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The table.
     pub table: &'static str,
     /// Which row.
     pub row: String,
-    /// What became of it.
-    pub outcome: &'static str,
+    /// What became of it, or what is wrong with it.
+    pub outcome: String,
 }
 
 /// The mark a serving process leaves.
@@ -57,6 +57,26 @@ impl Tx {
     pub async fn discard_unreadable(&mut self) -> Result<Vec<Unreadable>, StoreError> {
         let mut found = self.discard_grants().await?;
         found.extend(self.mend_entitlements().await?);
+        found.extend(self.discard_watched().await?);
+        Ok(found)
+    }
+
+    async fn discard_watched(&mut self) -> Result<Vec<Unreadable>, StoreError> {
+        let rows =
+            sqlx::query("SELECT key, entitlement, holders FROM watched").fetch_all(&mut *self.tx).in_time().await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (key, entitlement, holders): (String, String, String) =
+                (row.try_get("key")?, row.try_get("entitlement")?, row.try_get("holders")?);
+            if read_json::<Entitlement>("watched", &entitlement).is_ok()
+                && read_json::<std::collections::BTreeSet<GrantRef>>("watched", &holders).is_ok()
+            {
+                continue;
+            }
+            sqlx::query("DELETE FROM watched WHERE key = $1").bind(&key).execute(&mut *self.tx).in_time().await?;
+            let outcome = "thrown away; it was to be looked at once more, after it had been taken away".to_owned();
+            found.push(Unreadable { table: "watched", row: entitlement, outcome });
+        }
         Ok(found)
     }
 
@@ -77,7 +97,11 @@ impl Tx {
                 sqlx::query(sql).bind(&repository).bind(&id).execute(&mut *self.tx).in_time().await?;
             }
             let row = format!("{repository} {id}");
-            found.push(Unreadable { table: "grants", row, outcome: "thrown away; it is read anew from git" });
+            found.push(Unreadable {
+                table: "grants",
+                row,
+                outcome: "thrown away; it is read anew from git".to_owned(),
+            });
         }
         Ok(found)
     }
@@ -98,7 +122,11 @@ impl Tx {
                     .execute(&mut *self.tx)
                     .in_time()
                     .await?;
-                found.push(Unreadable { table: "entitlements", row: text("entitlement")?, outcome: UNNAMEABLE });
+                found.push(Unreadable {
+                    table: "entitlements",
+                    row: text("entitlement")?,
+                    outcome: UNNAMEABLE.to_owned(),
+                });
                 continue;
             }
             let receipt = text("receipt")?;
@@ -117,7 +145,7 @@ impl Tx {
             .in_time()
             .await?;
             let row = text("entitlement")?;
-            found.push(Unreadable { table: "entitlements", row, outcome: "counts as perhaps applied" });
+            found.push(Unreadable { table: "entitlements", row, outcome: "counts as perhaps applied".to_owned() });
         }
         Ok(found)
     }

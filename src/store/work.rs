@@ -69,7 +69,7 @@ pub struct Backlog {
     pub lane: &'static str,
     /// How many jobs.
     pub due: i64,
-    /// Since when the oldest of them.
+    /// Since when the oldest of them, however often it was tried meanwhile.
     pub oldest: Option<DateTime<Utc>>,
 }
 
@@ -134,13 +134,30 @@ impl Store {
             if taken.rows_affected() == 0 {
                 continue; // somebody else was quicker
             }
-            let job = text
-                .parse()
-                .map_err(|error: JobError| StoreError::Corrupt { table: "work", problem: error.to_string() })?;
+            let job = match text.parse() {
+                Ok(job) => job,
+                Err(error) => {
+                    // It must not keep others from being done. Nothing is lost: jobs are hints, and everything is looked at anyway.
+                    let error: JobError = error;
+                    tracing::error!(%error, table = "work", row = text, "a job cannot be read; it was thrown away");
+                    self.throw_away(&text, &token).await?;
+                    continue;
+                }
+            };
             let attempts = attempts.try_into().unwrap_or(u32::MAX);
             let lease = Lease { until: now + lease, written, length: lease };
             return Ok(Some(Claim { job, attempts, revision, token, lease: Arc::new(Mutex::new(lease)) }));
         }
+    }
+
+    async fn throw_away(&self, job: &str, token: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM work WHERE job = $1 AND token = $2")
+            .bind(job)
+            .bind(token)
+            .execute(&self.pool)
+            .in_time()
+            .await?;
+        Ok(())
     }
 
     /// Takes one certain job for `lease`, if it waits and nobody holds it.
@@ -210,6 +227,7 @@ impl Store {
     pub async fn hasten(&self, now: DateTime<Utc>, lease: TimeDelta) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE work SET due_at = CASE WHEN due_at < $1 THEN due_at ELSE $1 END, \
+             wanted_at = CASE WHEN wanted_at < $1 THEN wanted_at ELSE $1 END, \
              held_until = CASE WHEN held_until IS NULL THEN NULL ELSE $2 END",
         )
         .bind(now.timestamp_millis())
@@ -248,7 +266,7 @@ impl Store {
     pub async fn backlog(&self, now: DateTime<Utc>) -> Result<Vec<Backlog>, StoreError> {
         let mut lanes = Vec::new();
         for (number, lane) in (0_i64..).zip(["targets", "grants", "github"]) {
-            let row = sqlx::query("SELECT COUNT(*), MIN(due_at) FROM work WHERE lane = $1 AND due_at <= $2")
+            let row = sqlx::query("SELECT COUNT(*), MIN(wanted_at) FROM work WHERE lane = $1 AND wanted_at <= $2")
                 .bind(number)
                 .bind(now.timestamp_millis())
                 .fetch_one(&self.pool)
@@ -284,9 +302,9 @@ impl Tx {
     /// Asks for `job` at `due`, or earlier if it was asked for earlier.
     pub async fn schedule(&mut self, job: &Job, due: DateTime<Utc>) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO work (job, lane, owner, due_at, revision, attempts) VALUES ($1, $3, $4, $2, 1, 0) \
-             ON CONFLICT (job) DO UPDATE SET revision = work.revision + 1, \
-             due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END",
+            "INSERT INTO work (job, lane, owner, due_at, wanted_at, revision, attempts) VALUES ($1, $3, $4, $2, $2, 1, 0) \
+             ON CONFLICT (job) DO UPDATE SET revision = work.revision + 1, wanted_at = CASE WHEN work.wanted_at < \
+             excluded.wanted_at THEN work.wanted_at ELSE excluded.wanted_at END, due_at = CASE WHEN work.due_at < excluded.due_at THEN work.due_at ELSE excluded.due_at END",
         )
         .bind(job.to_string())
         .bind(due.timestamp_millis())
@@ -305,8 +323,8 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO work (job, lane, owner, due_at, revision, attempts) \
-             SELECT 'grant ' || repository || ' ' || id, 1, '', $2, 1, 0 FROM grants \
+            "INSERT INTO work (job, lane, owner, due_at, wanted_at, revision, attempts) \
+             SELECT 'grant ' || repository || ' ' || id, 1, '', $2, $2, 1, 0 FROM grants \
              WHERE state <> 'ended' AND repository = $1 ON CONFLICT (job) DO NOTHING",
         )
         .bind(repository.as_str())
@@ -333,7 +351,7 @@ impl Tx {
             }
             Some(again) => {
                 sqlx::query(
-                    "UPDATE work SET due_at = $4, attempts = 0, last_error = NULL, token = NULL, held_until = NULL \
+                    "UPDATE work SET due_at = $4, wanted_at = $4, attempts = 0, last_error = NULL, token = NULL, held_until = NULL \
                      WHERE job = $1 AND token = $2 AND revision = $3",
                 )
                 .bind(&job)
@@ -349,7 +367,8 @@ impl Tx {
             return Ok(());
         }
         let released = sqlx::query(
-            "UPDATE work SET attempts = 0, last_error = NULL, token = NULL, held_until = NULL WHERE job = $1 AND token = $2",
+            "UPDATE work SET wanted_at = due_at, attempts = 0, last_error = NULL, token = NULL, held_until = NULL \
+             WHERE job = $1 AND token = $2",
         )
         .bind(&job)
         .bind(&claim.token)

@@ -2,10 +2,12 @@
 //!
 //! Accounts are found by their numeric id at each call, so that a renamed login neither keeps nor gains anything.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Observed, Receipt, Target, TargetError};
+use super::{Observed, Receipt, Target, TargetError, still_fresh};
 use crate::access::facts::Account;
 use crate::github::{App, GithubError, Membership, Repository};
 use crate::policy::entitlement::{Access, Entitlement};
@@ -32,6 +34,17 @@ impl GithubTeams {
 
     async fn open(&self) -> Result<Repository, TargetError> {
         self.app.repository(&self.repository).await.map_err(failure)
+    }
+
+    /// Whether a team's list, read to its end, has somebody. What GitHub does not find may be there all the same, so nothing but
+    /// such a list proves that they are not in it.
+    async fn is_listed(github: &Repository, team: &TeamSlug, user: UserId) -> Result<bool, TargetError> {
+        match github.team_member_ids(team).await.map_err(failure)? {
+            Some(members) => Ok(members.contains(&user)),
+            None => Err(TargetError::Temporary(format!(
+                "team {team} is not found; if it was renamed or removed, correct the policy"
+            ))),
+        }
     }
 
     async fn account(&self, github: &Repository, user: UserId) -> Result<Option<Account>, TargetError> {
@@ -67,23 +80,21 @@ impl Target for GithubTeams {
 
     async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
         let (team, user) = wanted(entitlement)?;
-        let github = self.open().await?;
-        let Some(account) = self.account(&github, user).await? else { return Ok(Observed::Absent) };
-        match github.membership(team, &account.login).await.map_err(failure)? {
-            Membership::Active => Ok(Observed::Present),
-            Membership::Pending | Membership::None => Ok(Observed::Absent),
-        }
+        let listed = Self::is_listed(&self.open().await?, team, user).await?;
+        Ok(if listed { Observed::Present } else { Observed::Absent })
     }
 
     async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
         let (team, user) = wanted(entitlement)?;
+        let looked = Instant::now();
         let github = self.open().await?;
         let Some(account) = self.account(&github, user).await? else {
-            return Err(TargetError::Permanent(format!("the account with id {user} no longer exists")));
+            return Err(TargetError::Temporary(format!("the account with id {user} is not found; was it deleted?")));
         };
+        still_fresh(looked)?;
         match github.add_to_team(team, &account.login).await.map_err(failure)? {
             Membership::Active => Ok(Receipt { summary: format!("member of team {team}"), ..Receipt::default() }),
-            Membership::Pending | Membership::None => Err(TargetError::Permanent(format!(
+            Membership::Pending => Err(TargetError::Permanent(format!(
                 "{} is not a member of the organisation and was only invited to team {team}; they have to accept first",
                 account.login
             ))),
@@ -101,13 +112,7 @@ impl Target for GithubTeams {
         if let Some(account) = self.account(&github, user).await? {
             github.remove_from_team(team, &account.login).await.map_err(failure)?;
         }
-        // What was not found may be there all the same: only a list without them proves that they are gone.
-        let members = github.team_members(team).await.map_err(failure)?;
-        let Some(members) = members else {
-            let why = format!("team {team} is not found; if it was renamed or removed, correct the policy");
-            return Err(TargetError::Temporary(why));
-        };
-        if members.iter().any(|member| member.id == user) {
+        if Self::is_listed(&github, team, user).await? {
             return Err(TargetError::Temporary(format!("the account with id {user} is still a member of team {team}")));
         }
         Ok(Receipt { summary: format!("no longer a member of team {team}"), ..Receipt::default() })

@@ -15,6 +15,7 @@ pub mod ssh;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -23,6 +24,20 @@ use serde::{Deserialize, Serialize};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::TargetKind;
 use crate::policy::name::TargetName;
+
+/// How old a look may be when a call is made that rests on it. The process may have been suspended in between, and somebody else
+/// have gone on.
+const STALE: Duration = Duration::from_secs(15);
+
+/// Fails if what was `looked` at then may be otherwise by now. To be asked right before a change.
+fn still_fresh(looked: Instant) -> Result<(), TargetError> {
+    match looked.elapsed() {
+        passed if passed > STALE => {
+            Err(TargetError::Temporary(format!("looking took {} seconds; nothing was changed", passed.as_secs())))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// One configured system.
 #[async_trait]
@@ -34,7 +49,7 @@ pub trait Target: Send + Sync + std::fmt::Debug {
     async fn check(&self) -> Result<String, TargetError>;
 
     /// Whether the subject has the entitlement now. Called before a first `grant`, so that access somebody had before is
-    /// left alone, and to find drift.
+    /// left alone, and to find drift. `Absent` is a proof: whoever cannot tell answers with an error.
     async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError>;
 
     /// Gives the entitlement.

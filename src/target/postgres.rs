@@ -16,13 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use super::{Observed, Receipt, Target, TargetError};
+use super::{Observed, Receipt, Target, TargetError, still_fresh};
 use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::model::TargetKind;
-
-/// How old a look may be when the statement is made that rests on it. The process may have been suspended in between, and somebody
-/// else have gone on.
-const STALE: Duration = Duration::from_secs(15);
 
 /// A PostgreSQL server.
 pub struct Postgres {
@@ -85,10 +81,7 @@ impl Postgres {
             .await
             .map_err(failure)?;
         let mut connection = self.pool.acquire().await.map_err(failure)?;
-        if looked.elapsed() > STALE {
-            let seconds = looked.elapsed().as_secs();
-            return Err(TargetError::Temporary(format!("looking took {seconds} seconds; nothing was changed")));
-        }
+        still_fresh(looked)?;
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await.map_err(failure)?;
         Ok(())
     }

@@ -104,7 +104,7 @@ async fn strangers_see_nothing_and_wrong_tokens_are_refused() {
 }
 
 /// A token of the installation, as the app gets one.
-async fn installation_token(world: &World) -> secrecy::SecretString {
+pub async fn installation_token(world: &World) -> secrecy::SecretString {
     let app = world.app_token();
     let (_, installation) = world.call_with(&app, Method::GET, "/repos/acme/access/installation", Value::Null).await;
     let path = format!("/app/installations/{}/access_tokens", installation["id"]);

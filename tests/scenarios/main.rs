@@ -7,7 +7,9 @@
 mod support;
 
 mod clocks;
+mod damage;
 mod effect;
+mod fog;
 mod github;
 mod life;
 mod outages;

@@ -7,6 +7,7 @@ use daypass::sandbox::Disturbance;
 use http::Method;
 use serde_json::Value;
 
+use crate::github::installation_token;
 use crate::life::ORDERS;
 use crate::support::world::World;
 
@@ -374,4 +375,57 @@ async fn access_by_a_request_that_left_history_ends_even_if_the_database_is_lost
     assert!(!world.orders.is_member("orders_readonly", "alice"), "nothing gives it any more");
     world.wait(TimeDelta::minutes(10)).await;
     assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+}
+
+#[tokio::test]
+async fn webhooks_lost_by_the_hundred_hours_ago_are_all_asked_for() {
+    let world = World::new().await;
+    world.go_manual(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let path = format!("/repos/acme/access/issues/{request}/comments");
+    for number in 0..700 {
+        let body = serde_json::json!({ "body": number.to_string() });
+        assert!(world.call("bob", Method::POST, &path, body).await.0.is_success());
+    }
+    let lost = world.sandbox.take_deliveries();
+    lost.iter().for_each(|delivery| world.sandbox.delivered(delivery, 0));
+    world.advance(TimeDelta::hours(2));
+    world.go_manual(false);
+    world.restart().await;
+    world.settle().await;
+    let mut missing = 0;
+    for delivery in &lost {
+        missing += usize::from(!world.engine().store().knows_delivery(&delivery.guid).await.unwrap());
+    }
+    assert_eq!((lost.len() > 700, missing), (true, 0));
+}
+
+#[tokio::test]
+async fn the_last_tenth_of_what_github_allows_is_kept_for_those_who_wait() {
+    let world = World::new().await;
+    let first = world.alice().asks("alice-orders", &ORDERS.replace("2h", "30m")).await;
+    world.dave().approves(first).await;
+    world.sandbox.limit_requests(Some(1_000));
+    let token = installation_token(&world).await;
+    for _ in 0..920 {
+        world.headers_with(&token, "/repos/acme/access").await;
+    }
+    let looks = async |number| world.get(&format!("/issues/{number}/comments")).await.as_array().unwrap().len();
+    world.bob().branches("draft").await;
+    world.bob().writes("draft", "grants/draft.yaml", ORDERS.as_bytes()).await;
+    let body = serde_json::json!({ "title": "Not yet", "head": "draft", "base": "main", "draft": true });
+    let (_, draft) = world.call("bob", Method::POST, "/repos/acme/access/pulls", body).await;
+    world.settle().await;
+    let draft = draft["number"].as_u64().unwrap();
+    let other = world.bob().asks("bob-orders", &ORDERS.replace("2h", "1h")).await;
+    assert_eq!((looks(draft).await, looks(other).await), (0, 1), "nobody waits for a draft");
+    world.dave().approves(other).await;
+    assert!(world.orders.is_member("orders_readonly", "bob"), "somebody waits for this");
+    world.wait(TimeDelta::minutes(40)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    assert!(world.comments(first).await.iter().any(|said| said.contains("⚫")), "and is told");
+    assert_eq!(world.grant_files().await.len(), 2, "the reverts wait");
+    world.wait(TimeDelta::minutes(25)).await;
+    assert_eq!(looks(draft).await, 1);
+    assert!(world.grant_files().await.is_empty(), "both are over");
 }

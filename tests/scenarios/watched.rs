@@ -7,18 +7,18 @@ use crate::life::ORDERS;
 use crate::support::world::World;
 
 /// The figures of `/metrics`.
-async fn figures(world: &World) -> Figures {
+pub async fn figures(world: &World) -> Figures {
     let (status, text) = world.send(Request::get("/metrics").body(axum::body::Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     Figures(text)
 }
 
-struct Figures(String);
+pub struct Figures(pub String);
 
 impl Figures {
     /// The sum of the samples that begin like this.
-    fn sum(&self, start: &str) -> f64 {
+    pub fn sum(&self, start: &str) -> f64 {
         let samples = self.0.lines().filter(|line| line.starts_with(start));
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
@@ -64,4 +64,44 @@ async fn the_figures_tell_of_work_that_waits_and_of_a_wrong_clock() {
     world.wait(TimeDelta::minutes(11)).await;
     let difference = figures(&world).await.sum("daypass_clock_difference_seconds ");
     assert!((difference - 10_800.0).abs() < 10.0, "{difference}");
+}
+
+#[tokio::test]
+async fn the_figures_tell_of_access_that_should_be_gone() {
+    let world = World::new().await;
+    let over = r#"daypass_revocations_overdue{target="orders-db"}"#;
+    let since = r#"daypass_revocation_overdue_seconds{target="orders-db"}"#;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.orders.set_down(true);
+    world.wait(TimeDelta::minutes(119)).await;
+    let running = figures(&world).await;
+    assert_eq!((running.sum(over), running.sum(since)), (0.0, 0.0), "{}", running.0);
+    world.wait(TimeDelta::minutes(181)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "the database is down");
+    let late = figures(&world).await;
+    assert_eq!(late.sum(over), 1.0, "{}", late.0);
+    assert!(late.sum(since) > 10_000.0, "three hours: {}", late.0);
+    assert!(late.sum(r#"daypass_work_oldest_due_seconds{lane="targets"}"#) > 10_000.0, "however often it was tried");
+    assert_eq!(late.sum(r#"daypass_work_due{lane="targets"}"#), 1.0);
+    world.orders.set_down(false);
+    world.wait(TimeDelta::minutes(3)).await;
+    let gone = figures(&world).await;
+    assert_eq!((gone.sum(over), gone.sum(since)), (0.0, 0.0), "{}", gone.0);
+    assert_eq!(gone.sum(r#"daypass_work_oldest_due_seconds{lane="targets"}"#), 0.0);
+}
+
+#[tokio::test]
+async fn access_that_was_ended_early_is_overdue_from_then_on() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.orders.set_down(true);
+    world.alice().branches("done").await;
+    world.alice().removes("done", "grants/alice-orders.yaml").await;
+    world.alice().opens("done").await;
+    world.wait(TimeDelta::minutes(10)).await;
+    let figures = figures(&world).await;
+    assert_eq!(figures.sum("daypass_revocations_overdue"), 1.0, "{}", figures.0);
+    assert!(figures.sum("daypass_revocation_overdue_seconds") >= 600.0, "{}", figures.0);
 }

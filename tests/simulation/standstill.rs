@@ -106,3 +106,66 @@ async fn a_revocation_that_lands_in_the_next_grant_is_made_good_at_once() {
     world.settle().await;
     assert!(world.orders.is_member("orders_readonly", "alice"), "she has a grant");
 }
+
+/// The process that stood still goes on until its call has landed, and dies before it writes anything.
+async fn lands_and_dies(world: &World, mut step: Step) {
+    world.orders.resume();
+    for _ in 0..1_000 {
+        if world.orders.is_member("orders_readonly", "alice") {
+            break;
+        }
+        let _ = futures::poll!(&mut step);
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_lands_after_its_end_by_a_process_that_dies_then_is_found() {
+    let world = world().await;
+    world.go_manual(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let step = work_until(&world, &stall_at(&world, 2)).await;
+    world.go_manual(false);
+    world.wait(TimeDelta::hours(3)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+
+    lands_and_dies(&world, step).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "nobody knows of it");
+    world.wait(TimeDelta::minutes(10)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+    assert_eq!((world.count("granted").await, world.count("ended").await), (1, 1));
+    assert_eq!(world.count("removed").await, 1);
+}
+
+#[tokio::test]
+async fn a_grant_that_lands_before_the_next_one_is_not_taken_for_standing_access() {
+    let world = world().await;
+    world.go_manual(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let step = work_until(&world, &stall_at(&world, 2)).await;
+    world.go_manual(false);
+    world.wait(TimeDelta::hours(3)).await;
+    lands_and_dies(&world, step).await;
+
+    let again = world.alice().asks("alice-again", ORDERS).await;
+    world.dave().approves(again).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.wait(TimeDelta::minutes(121)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn what_was_given_and_taken_in_the_ordinary_course_is_not_looked_at_again() {
+    let world = world().await;
+    let looks = Arc::new(AtomicUsize::new(0));
+    let counted = looks.clone();
+    world.orders.fail(Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        None
+    }));
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    world.wait(TimeDelta::hours(6)).await;
+    assert_eq!(looks.load(Ordering::Relaxed), 3, "one look, one grant, one revocation");
+}

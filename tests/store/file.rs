@@ -80,6 +80,14 @@ async fn a_directory_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_connections_is_said_to() {
+    let error = refused("postgres://daypass:secret@127.0.0.1:1/daypass").await;
+    assert_eq!(error.reason(), Reason::NoAnswer, "{error}");
+    assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
 async fn a_newer_version_has_been_here() {
     let dir = tempfile::tempdir().unwrap();
     Store::open(&url(dir.path())).await.unwrap().close().await;

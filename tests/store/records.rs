@@ -170,7 +170,7 @@ async fn applied_access_is_found_by_target_and_keeps_its_receipt(database: &Data
         tx.set_held_error(&reader, "it is down").await.unwrap();
     })
     .await;
-    let held = store.held(&reader.target).await.unwrap();
+    let held = store.held(&reader.target).await.unwrap().held;
     assert_eq!(held.keys().collect::<Vec<_>>(), [&reader, &writer]);
     assert_eq!(held[&reader].applied, applied(Progress::Revoking));
     assert_eq!(held[&reader].receipt.as_ref(), Some(&receipt), "the target will want it");
@@ -187,7 +187,7 @@ async fn applied_access_is_found_by_target_and_keeps_its_receipt(database: &Data
     .await;
     assert_eq!(store.held_one(&reader).await.unwrap().unwrap().last_error, None, "what went well has no error");
     assert_eq!(store.held_one(&writer).await.unwrap(), None);
-    assert_eq!(store.held(&"logs-db".parse().unwrap()).await.unwrap(), BTreeMap::new());
+    assert_eq!(store.held(&"logs-db".parse().unwrap()).await.unwrap().held, BTreeMap::new());
 }
 
 async fn refused_files_keep_their_pull_request_until_they_are_gone(database: &Database) {
@@ -254,9 +254,9 @@ async fn texts_of_any_length_and_content_can_be_kept(database: &Database) {
     assert_eq!(store.events().await.unwrap().len(), 1);
     assert_eq!(store.waiting_messages(&acme(), 7).await.unwrap(), [Message { id: path.clone(), body: kept.clone() }]);
     assert_eq!(store.refusals(&acme()).await.unwrap(), [Refusal { reason: kept.clone(), ..refusal(&path) }]);
-    assert_eq!(store.held(&certificate.target).await.unwrap()[&certificate].last_error.as_ref(), Some(&kept));
+    assert_eq!(store.held(&certificate.target).await.unwrap().held[&certificate].last_error.as_ref(), Some(&kept));
     assert_eq!(store.queue().await.unwrap()[0].last_error.as_ref(), Some(&kept));
-    let revision = store.held(&certificate.target).await.unwrap()[&certificate].revision;
+    let revision = store.held(&certificate.target).await.unwrap().held[&certificate].revision;
     write(&store, async |tx| {
         tx.said(&path, noon()).await.unwrap();
         tx.forget_refusal(&acme(), &refusal(&path)).await.unwrap();

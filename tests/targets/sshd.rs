@@ -19,7 +19,7 @@ use crate::support::sshd::{Sshd, keygen};
 async fn authority(dir: &Path) -> Ssh {
     let clock = Clock::system();
     let sandbox = Sandbox::open(Options {
-        dir: dir.join("github"),
+        dir: tempfile::tempdir_in(dir).unwrap().keep(),
         organisation: "acme".to_owned(),
         repository: "access".to_owned(),
         clock: clock.clone(),
@@ -32,7 +32,9 @@ async fn authority(dir: &Path) -> Ssh {
     .unwrap();
     let transport = Transport::in_process(sandbox.router(), "http://github.test/api/v3").unwrap();
     let app = App::new(transport, 1, &sandbox.app().private_key, Arc::new(clock)).unwrap();
-    ssh::generate(&dir.join("authority")).unwrap();
+    if !dir.join("authority").exists() {
+        ssh::generate(&dir.join("authority")).unwrap();
+    }
     let accounts = Accounts { app, repository: "acme/access".parse().unwrap() };
     Ssh::open(&dir.join("authority"), dir.join("revoked.krl"), vec!["permit-pty".to_owned()], Vec::new(), accounts)
         .unwrap()
@@ -102,4 +104,24 @@ async fn a_certificate_that_is_revoked_early_lets_nobody_in_and_others_still_do(
     authority.revoke(&early, Some(&early_receipt), now).await.unwrap();
     assert!(!sshd.lets_in(&key, early_receipt.handout.as_ref().unwrap()), "{}", sshd.log());
     assert!(sshd.lets_in(&key, other_receipt.handout.as_ref().unwrap()), "{}", sshd.log());
+}
+
+#[tokio::test]
+#[ignore = "needs OpenSSH; ./test runs it"]
+async fn what_one_process_revoked_stays_revoked_when_another_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    keygen(&dir.join("alice"));
+    let (one, two) = (authority(dir).await, authority(dir).await);
+    let sshd = Sshd::start(dir);
+    let (now, key, hour) = (Utc::now(), dir.join("alice"), TimeDelta::hours(1));
+    let by_one = certificate(dir, "one#1", "responder", now - hour, now + hour);
+    let by_two = certificate(dir, "two#2", "responder", now - hour, now + hour);
+    let first = one.grant(&by_one, now).await.unwrap().handout.unwrap();
+    let second = two.grant(&by_two, now).await.unwrap().handout.unwrap();
+    assert!(sshd.lets_in(&key, &first) && sshd.lets_in(&key, &second), "{}", sshd.log());
+    one.revoke(&by_one, None, now).await.unwrap();
+    two.revoke(&by_two, None, now).await.unwrap();
+    assert!(!sshd.lets_in(&key, &second), "{}", sshd.log());
+    assert!(!sshd.lets_in(&key, &first), "{}", sshd.log());
 }

@@ -1,11 +1,14 @@
 //! The revocation list that sshd reads (`RevokedKeys`), in OpenSSH's binary form: PROTOCOL.krl.
 //!
 //! Certificates are revoked by key id, which names the grant, so that nothing has to be remembered of them but that. What is on
-//! the list is kept in a JSON file beside it; ids whose certificates have expired are dropped. Both are replaced atomically.
+//! the list is kept in a JSON file beside it; ids whose certificates have expired are dropped. Both are replaced atomically, and read
+//! anew under a lock before each change: other processes may keep the same list.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -20,87 +23,148 @@ pub(super) enum KrlError {
     /// The state beside the list.
     #[error("{path} does not hold what was written: {error}; restore it, or remove it together with the list")]
     State { path: String, error: serde_json::Error },
+    /// Another process.
+    #[error("the revocation list {path} has been locked by another process for {seconds} seconds")]
+    Locked { path: String, seconds: u64 },
     /// The authority's key.
     #[error("the authority's key cannot be written: {0}")]
     Key(#[from] ssh_key::Error),
 }
 
+/// How long is waited for other processes that change the list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The list of one authority.
 pub(super) struct RevocationList {
     path: PathBuf,
     authority: PublicKey,
-    state: State,
 }
 
-#[derive(Default, Clone, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct State {
     /// Grows with every change: servers and people can tell which list is newer.
     version: u64,
-    /// Key ids, with the time their certificates expire.
-    revoked: BTreeMap<String, DateTime<Utc>>,
+    /// By key id.
+    revoked: BTreeMap<String, Revoked>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Revoked {
+    /// When the last certificate with this id expires.
+    expires_at: DateTime<Utc>,
+    /// When it was revoked.
+    revoked_at: DateTime<Utc>,
 }
 
 impl RevocationList {
-    /// Reads the list; writes an empty one if there is none, for sshd refuses everybody if the file is missing.
+    /// Opens the list; writes it anew, or an empty one if there is none, for sshd refuses everybody if the file is missing.
     pub fn open(path: PathBuf, authority: PublicKey) -> Result<Self, KrlError> {
-        let beside = state_path(&path);
-        let shown = || beside.display().to_string();
-        let state = match std::fs::read(&beside) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| KrlError::State { path: shown(), error })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
-            Err(error) => return Err(KrlError::Io { path: shown(), error }),
-        };
-        let list = Self { path, authority, state };
-        list.write(&list.state, DateTime::UNIX_EPOCH)?;
+        let list = Self { path, authority };
+        let _lock = list.lock_soon()?;
+        list.write(&list.read()?, DateTime::UNIX_EPOCH)?;
         Ok(list)
     }
 
     /// Puts a key id on the list until its certificates expire.
-    pub fn revoke(&mut self, key_id: &str, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), KrlError> {
+    pub async fn revoke(&self, key_id: &str, expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), KrlError> {
         self.change(now, |revoked| {
-            revoked.insert(key_id.to_owned(), expires_at);
+            revoked.insert(key_id.to_owned(), Revoked { expires_at, revoked_at: now });
+            true
         })
+        .await
     }
 
-    /// Takes a key id off the list.
-    pub fn allow(&mut self, key_id: &str, now: DateTime<Utc>) -> Result<(), KrlError> {
-        if !self.state.revoked.contains_key(key_id) {
-            return Ok(());
-        }
+    /// Takes a key id off the list, unless it was revoked after `now`: whoever asks was suspended meanwhile, and others went on. False
+    /// if it stays.
+    pub async fn allow(&self, key_id: &str, now: DateTime<Utc>) -> Result<bool, KrlError> {
+        let mut allowed = true;
         self.change(now, |revoked| {
-            revoked.remove(key_id);
+            allowed = revoked.get(key_id).is_none_or(|known| known.revoked_at <= now);
+            allowed && revoked.remove(key_id).is_some()
         })
+        .await?;
+        Ok(allowed)
     }
 
     /// Drops what has expired.
-    pub fn prune(&mut self, now: DateTime<Utc>) -> Result<(), KrlError> {
-        if self.state.revoked.values().all(|expires_at| *expires_at > now) {
+    pub async fn prune(&self, now: DateTime<Utc>) -> Result<(), KrlError> {
+        self.change(now, |revoked| revoked.values().any(|known| known.is_over(now))).await
+    }
+
+    /// Reads, changes and writes the list, if `change` says that there is something to write, while no other process does.
+    async fn change(
+        &self,
+        now: DateTime<Utc>,
+        change: impl FnOnce(&mut BTreeMap<String, Revoked>) -> bool,
+    ) -> Result<(), KrlError> {
+        let _lock = self.lock().await?;
+        let mut state = self.read()?;
+        if !change(&mut state.revoked) {
             return Ok(());
         }
-        self.change(now, |_| {})
-    }
-
-    fn change(
-        &mut self,
-        now: DateTime<Utc>,
-        change: impl FnOnce(&mut BTreeMap<String, DateTime<Utc>>),
-    ) -> Result<(), KrlError> {
-        let mut state = self.state.clone();
         state.version += 1;
-        change(&mut state.revoked);
-        // sshd's clock may be a little behind ours.
-        state.revoked.retain(|_, expires_at| *expires_at + chrono::TimeDelta::hours(1) > now);
-        self.write(&state, now)?;
-        self.state = state;
-        Ok(())
+        state.revoked.retain(|_, known| !known.is_over(now));
+        self.write(&state, now)
     }
 
-    /// The state first: a list that is older than its state is put right at the next start.
+    /// The lock is on a file of its own: the others are replaced.
+    async fn lock(&self) -> Result<File, KrlError> {
+        let file = self.lock_file()?;
+        let began = Instant::now();
+        while !self.try_lock(&file)? {
+            if began.elapsed() > PATIENCE {
+                return Err(self.locked());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(file)
+    }
+
+    /// The same, where there is nothing else to do meanwhile.
+    fn lock_soon(&self) -> Result<File, KrlError> {
+        let file = self.lock_file()?;
+        let began = Instant::now();
+        while !self.try_lock(&file)? {
+            if began.elapsed() > PATIENCE {
+                return Err(self.locked());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(file)
+    }
+
+    fn try_lock(&self, file: &File) -> Result<bool, KrlError> {
+        match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(KrlError::Io { path: shown(&beside(&self.path, ".lock")), error }),
+        }
+    }
+
+    fn lock_file(&self) -> Result<File, KrlError> {
+        let path = beside(&self.path, ".lock");
+        let open = File::options().write(true).create(true).truncate(false).open(&path);
+        open.map_err(|error| KrlError::Io { path: shown(&path), error })
+    }
+
+    fn locked(&self) -> KrlError {
+        KrlError::Locked { path: shown(&self.path), seconds: PATIENCE.as_secs() }
+    }
+
+    fn read(&self) -> Result<State, KrlError> {
+        let path = beside(&self.path, ".json");
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| KrlError::State { path: shown(&path), error }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
+            Err(error) => Err(KrlError::Io { path: shown(&path), error }),
+        }
+    }
+
+    /// The state first: a list that is older than its state is put right by the next change, or start.
     fn write(&self, state: &State, now: DateTime<Utc>) -> Result<(), KrlError> {
-        let beside = state_path(&self.path);
-        let text = serde_json::to_vec_pretty(state)
-            .map_err(|error| KrlError::State { path: beside.display().to_string(), error })?;
-        replace(&beside, &text)?;
+        let path = beside(&self.path, ".json");
+        let text = serde_json::to_vec_pretty(state).map_err(|error| KrlError::State { path: shown(&path), error })?;
+        replace(&path, &text)?;
         replace(&self.path, &self.encode(state, now)?)
     }
 
@@ -132,10 +196,21 @@ fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-fn state_path(path: &Path) -> PathBuf {
+impl Revoked {
+    /// Whether its certificates have expired. sshd's clock may be a little behind ours.
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at + chrono::TimeDelta::hours(1) <= now
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".json");
+    name.push(ending);
     path.with_file_name(name)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), KrlError> {
@@ -152,4 +227,87 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), KrlError> {
     }
     file.persist(path).map_err(|error| io(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn noon() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn authority() -> PublicKey {
+        let pair = ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]);
+        ssh_key::PrivateKey::new(pair.into(), "daypass").unwrap().public_key().clone()
+    }
+
+    fn open(dir: &Path) -> RevocationList {
+        RevocationList::open(dir.join("krl"), authority()).unwrap()
+    }
+
+    fn listed(list: &RevocationList) -> Vec<String> {
+        list.read().unwrap().revoked.into_keys().collect()
+    }
+
+    #[tokio::test]
+    async fn processes_that_keep_one_list_do_not_take_from_it_what_others_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (open(dir.path()), open(dir.path()));
+        let until = noon() + TimeDelta::hours(8);
+        one.revoke("first", until, noon()).await.unwrap();
+        two.revoke("second", until, noon()).await.unwrap();
+        one.revoke("third", until, noon()).await.unwrap();
+        assert_eq!(listed(&two), ["first", "second", "third"]);
+        assert!(two.allow("first", noon()).await.unwrap());
+        assert_eq!(listed(&one), ["second", "third"]);
+        let list = std::fs::read(dir.path().join("krl")).unwrap();
+        let has = |id: &str| list.windows(id.len()).any(|window| window == id.as_bytes());
+        assert!(has("second") && has("third") && !has("first"));
+        drop(open(dir.path()));
+        assert_eq!(listed(&one), ["second", "third"], "whoever starts takes nothing away");
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for process in 0..4 {
+                let dir = dir.path();
+                scope.spawn(move || {
+                    let list = open(dir);
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    for nth in 0..10 {
+                        let id = format!("{process}-{nth}");
+                        runtime.block_on(list.revoke(&id, noon() + TimeDelta::hours(8), noon())).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(listed(&open(dir.path())).len(), 40);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_suspended_does_not_take_a_later_revocation_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = open(dir.path());
+        list.revoke("first", noon() + TimeDelta::hours(8), noon() + TimeDelta::hours(2)).await.unwrap();
+        assert!(!list.allow("first", noon()).await.unwrap(), "decided two hours before");
+        assert_eq!(listed(&list), ["first"]);
+        assert!(list.allow("first", noon() + TimeDelta::hours(3)).await.unwrap());
+        assert!(listed(&list).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_leaves_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = open(dir.path());
+        list.revoke("first", noon(), noon()).await.unwrap();
+        list.prune(noon() + TimeDelta::minutes(59)).await.unwrap();
+        assert_eq!(listed(&list), ["first"], "sshd's clock may be behind");
+        list.prune(noon() + TimeDelta::minutes(60)).await.unwrap();
+        assert!(listed(&list).is_empty());
+    }
 }

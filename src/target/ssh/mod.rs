@@ -29,7 +29,7 @@ pub struct Ssh {
     authority: PrivateKey,
     extensions: Vec<String>,
     source_addresses: Vec<String>,
-    revoked: tokio::sync::Mutex<RevocationList>,
+    revoked: RevocationList,
     accounts: Accounts,
 }
 
@@ -106,7 +106,7 @@ impl Ssh {
             return Err(permanent(format!("`ca_key_file` {shown} must be an ed25519 key without a passphrase")));
         }
         let revoked = RevocationList::open(krl_file, authority.public_key().clone()).map_err(permanent)?;
-        Ok(Self { authority, extensions, source_addresses, revoked: tokio::sync::Mutex::new(revoked), accounts })
+        Ok(Self { authority, extensions, source_addresses, revoked, accounts })
     }
 
     /// The line servers put into the file `TrustedUserCAKeys` names.
@@ -242,7 +242,9 @@ impl Target for Ssh {
             receipt.details.insert(format!("serial {serial}"), key.fingerprint(HashAlg::Sha256).to_string());
             certificates.push(certificate);
         }
-        self.revoked.lock().await.allow(&key_id(&wanted), now).map_err(temporary)?;
+        if !self.revoked.allow(&key_id(&wanted), now).await.map_err(temporary)? {
+            return Err(temporary("it was revoked meanwhile; nothing was changed"));
+        }
         receipt.summary = format!(
             "{} for {}; save each beside its private key with the name of the key and -cert.pub, then use ssh as always",
             if certificates.len() == 1 {
@@ -264,12 +266,11 @@ impl Target for Ssh {
         now: DateTime<Utc>,
     ) -> Result<Receipt, TargetError> {
         let wanted = wanted(entitlement)?;
-        let mut revoked = self.revoked.lock().await;
         let summary = if now >= wanted.not_after {
-            revoked.prune(now).map_err(temporary)?;
+            self.revoked.prune(now).await.map_err(temporary)?;
             "the certificates are no longer valid".to_owned()
         } else {
-            revoked.revoke(&key_id(&wanted), wanted.not_after, now).map_err(temporary)?;
+            self.revoked.revoke(&key_id(&wanted), wanted.not_after, now).await.map_err(temporary)?;
             "the certificates are on the revocation list".to_owned()
         };
         Ok(Receipt { summary, ..Receipt::default() })
