@@ -232,7 +232,7 @@ impl Grant {
             State::Scheduled => Transition::Wait { until: now.when_begun(self.window.starts_at) },
             State::Active if !revert_open && now.latest >= self.revert_at => Transition::OpenRevert,
             State::Active if !revert_open => Transition::Wait { until: now.when_over(self.revert_at) },
-            State::Active => Transition::Wait { until: now.when_over(self.window.ends_at) },
+            State::Active => Transition::Wait { until: now.when_over(self.over_at()) },
         }
     }
 

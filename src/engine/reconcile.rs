@@ -11,7 +11,7 @@ use crate::access::grant::{GrantRef, State, Transition};
 use crate::access::plan::{Applied, Operation, Progress, plan};
 use crate::ledger::{Event, EventKind};
 use crate::mutants::{self, Mutant};
-use crate::policy::entitlement::Entitlement;
+use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Held, Job, Tx};
 use crate::target::{Observed, Receipt, Target, TargetError};
@@ -177,7 +177,7 @@ impl Engine {
             // It was looked at before the first attempt; what is there now may be our own half-done work.
             Some(known) => known.applied.standing,
             None => match self.called(entitlement, "observe", target.observe(entitlement)).await {
-                Ok(observed) => observed == Observed::Present && !mutants::is(Mutant::ForgetStanding),
+                Ok(observed) => observed == Observed::Present && !forgets_standing(entitlement),
                 Err(failure) => {
                     self.note_failure(&holders, entitlement, &failure, false).await?;
                     return Ok(Some(failure));
@@ -322,6 +322,10 @@ impl Engine {
         held: Option<&Held>,
         leaving: BTreeSet<GrantRef>,
     ) -> Result<Failure, EngineError> {
+        if let Some(grant) = leaving.first().filter(|_| mutants::is(Mutant::AskGithubBeforeRevoking)) {
+            let (github, branch) = self.open(&grant.repository).await?;
+            github.head(&branch).await?;
+        }
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
@@ -488,4 +492,10 @@ async fn look_at(tx: &mut Tx, grants: &BTreeSet<GrantRef>, now: DateTime<Utc>) -
         tx.schedule(&Job::Grant(grant.repository.clone(), grant.id.clone()), now).await?;
     }
     Ok(())
+}
+
+/// Whether this process is a mutant to which nothing was there before it.
+fn forgets_standing(entitlement: &Entitlement) -> bool {
+    let is_team = matches!(entitlement.access, Access::Github { .. });
+    mutants::is(Mutant::ForgetStanding) || is_team && mutants::is(Mutant::ForgetStandingTeam)
 }
