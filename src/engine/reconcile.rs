@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,7 +23,7 @@ const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
 const OWNING_UP: u32 = 10;
 
 /// How long a plan is carried out; then another is made. Grants end, and others begin, meanwhile.
-const PLAN_KEPT: std::time::Duration = std::time::Duration::from_secs(10);
+const PLAN_KEPT: TimeDelta = TimeDelta::seconds(10);
 /// How soon another plan is made when something has to wait.
 const SOON: TimeDelta = TimeDelta::seconds(10);
 /// How long the first reading of a repository may stand still before what it has found is acted upon all the same.
@@ -47,7 +46,7 @@ struct Due {
 impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
     pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
-        let planned = Instant::now();
+        let planned = self.inner.clock.passed();
         let held = self.inner.store.held(name).await?;
         let due = self.due(name).await?;
         // Nobody touches what only undecided grants may have given.
@@ -71,7 +70,7 @@ impl Engine {
                 failures.push(TargetError::Permanent(why));
                 break;
             };
-            if planned.elapsed() > PLAN_KEPT {
+            if self.inner.clock.passed() - planned > PLAN_KEPT {
                 again = Some(self.inner.clock.now());
                 break;
             }
