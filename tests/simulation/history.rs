@@ -193,7 +193,7 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
             steps.extend([ask(who, slug, 1, minutes), approve(3), merge, wait(61)]);
         }
         // Somebody else asks in the place of a grant that nobody but the two of them has a say in.
-        6 => steps.extend([ask(who, slug, 2, 90), ask(other, slug, 2, 60), wait(61)]),
+        6 => steps.extend([ask(who, slug, 2, 90), wait(61), ask(other, slug, 2, 60), wait(61)]),
         // Two grants give the same.
         7 => {
             steps.extend([ask(who, slug, role, 20), approve(3), approve(4)]);

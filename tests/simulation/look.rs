@@ -45,6 +45,9 @@ impl Player {
 
     /// I1 and I5, always: nothing is given that is not due, what was there before stays, and what two give goes with the last.
     pub async fn look(&mut self) -> Result<(), String> {
+        // A process that went on acts on the plan it had made before it stood still, for as long as it holds its lease.
+        let before = std::mem::replace(&mut self.resumed, self.sky.count_of("process went on"));
+        let resumed = self.resumed > before;
         let calls = self.world.orders.calls();
         let team: BTreeSet<&'static str> =
             PEOPLE.into_iter().filter(|login| self.world.sandbox.is_in_team(TEAM, login)).collect();
@@ -57,19 +60,17 @@ impl Player {
             for call in calls.iter().skip(self.calls_seen) {
                 let (late, call) = call.strip_prefix("late ").map_or((false, call.as_str()), |call| (true, call));
                 if let Some((what, login)) = call.strip_prefix("grant ").and_then(|rest| rest.split_once(" to ")) {
-                    self.may_be_given(what, login, late, &over)?;
+                    self.may_be_given(what, login, late || resumed, &over)?;
                 }
                 if let Some((what, login)) = call.strip_prefix("revoke ").and_then(|rest| rest.split_once(" from ")) {
-                    self.may_be_taken(what, login, late, now, &granted)?;
+                    self.may_be_taken(what, login, late || resumed, now, &granted)?;
                 }
             }
-            // Whether a call of GitHub was late cannot be told from what is there.
-            let late = self.sky.count_of("process went on") > 0;
             for login in team.difference(&self.team_seen) {
-                self.may_be_given(TEAM, login, late, &over)?;
+                self.may_be_given(TEAM, login, resumed, &over)?;
             }
             for login in self.team_seen.difference(&team) {
-                self.may_be_taken(TEAM, login, late, now, &granted)?;
+                self.may_be_taken(TEAM, login, resumed, now, &granted)?;
             }
             (self.calls_seen, self.team_seen) = (calls.len(), team);
         }

@@ -67,6 +67,7 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
         post: Vec::new(),
         calls_seen: 0,
         team_seen: BTreeSet::from([STANDING_IN_TEAM]),
+        resumed: 0,
         troubles: (0, 0),
         trouble_at: (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
         removal_pulls: Vec::new(),
@@ -111,6 +112,8 @@ pub struct Player {
     pub calls_seen: usize,
     /// Who was in the team when it was last looked at.
     pub team_seen: BTreeSet<&'static str>,
+    /// How often a process had gone on when the model last looked.
+    pub resumed: u64,
     /// How much went wrong so far, and when it last did: without GitHub, and on GitHub.
     troubles: (u64, u64),
     pub trouble_at: (DateTime<Utc>, DateTime<Utc>),
