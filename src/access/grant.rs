@@ -243,7 +243,7 @@ impl Grant {
     }
 
     /// The first instant without access.
-    fn over_at(&self) -> DateTime<Utc> {
+    pub fn over_at(&self) -> DateTime<Utc> {
         match mutants::is(Mutant::ExpireLate) {
             true => self.window.ends_at + TimeDelta::minutes(30),
             false => self.window.ends_at,
