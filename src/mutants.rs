@@ -33,7 +33,7 @@ pub enum Mutant {
     ForgetEndEvent,
     /// I4: nothing is looked at without a webhook.
     TrustWebhooks,
-    /// I4: what failed once is not tried again.
+    /// I2, I4: what failed once is not tried again.
     NeverRetry,
     /// I5: what two grants give goes with the first that ends.
     RevokeShared,
@@ -109,9 +109,9 @@ impl Mutant {
             | Self::StartBlindly => &["I1"],
             Self::TrustEveryMerge => &["I1", "I7"],
             Self::ExpireLate | Self::ForgetFailedRevocation | Self::AskGithubBeforeRevoking => &["I2"],
-            Self::IgnoreLostLease => &["I2", "I4"],
+            Self::NeverRetry | Self::IgnoreLostLease => &["I2", "I4"],
             Self::DoubleEvents | Self::ForgetEndEvent => &["I3"],
-            Self::TrustWebhooks | Self::NeverRetry => &["I4"],
+            Self::TrustWebhooks => &["I4"],
             Self::RevokeShared | Self::RevokeSharedTeam | Self::ForgetStanding | Self::ForgetStandingTeam => &["I5"],
             Self::ForgetAppliedWithDatabase | Self::RebuildNothing => &["I6"],
             Self::LeaveRefusedFiles | Self::IgnoreUnverified | Self::BeginAgain => &["I7"],
