@@ -51,7 +51,7 @@ pub enum Mutant {
     LeaveRefusedFiles,
     /// I7: what nobody vouches for is neither applied nor refused.
     IgnoreUnverified,
-    /// I7: a grant that is over begins again when history is set back.
+    /// I1, I7: a grant that is over begins again when history is set back.
     BeginAgain,
     /// I1: a planned grant starts without a second look.
     StartBlindly,
@@ -107,14 +107,14 @@ impl Mutant {
             | Self::ApplyOtherContent
             | Self::ReplaceAnybodys
             | Self::StartBlindly => &["I1"],
-            Self::TrustEveryMerge => &["I1", "I7"],
+            Self::TrustEveryMerge | Self::BeginAgain => &["I1", "I7"],
             Self::ExpireLate | Self::ForgetFailedRevocation | Self::AskGithubBeforeRevoking => &["I2"],
             Self::NeverRetry | Self::IgnoreLostLease => &["I2", "I4"],
             Self::DoubleEvents | Self::ForgetEndEvent => &["I3"],
             Self::TrustWebhooks => &["I4"],
             Self::RevokeShared | Self::RevokeSharedTeam | Self::ForgetStanding | Self::ForgetStandingTeam => &["I5"],
             Self::ForgetAppliedWithDatabase | Self::RebuildNothing => &["I6"],
-            Self::LeaveRefusedFiles | Self::IgnoreUnverified | Self::BeginAgain => &["I7"],
+            Self::LeaveRefusedFiles | Self::IgnoreUnverified => &["I7"],
             Self::TellTokens | Self::TellProofs => &["I8"],
         }
     }

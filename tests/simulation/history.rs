@@ -222,10 +222,10 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
             steps.extend(asked);
             steps.extend([Action::LoseDatabase, wait(600), wait(1_800), wait(1_800)]);
         }
-        // It is over, and history is set back to where it was not.
+        // It ends early, and history is set back to where it ran.
         _ => {
-            steps.extend(asked);
-            steps.extend([wait(1_800), wait(1_800), Action::Rewind { commits: rng.random_range(1..3) }, wait(61)]);
+            steps.extend([ask(who, slug, role, 120), approve(3), approve(4), wait(61)]);
+            steps.extend([Action::PushRemoval { slug }, wait(61), Action::Rewind { commits: 1 }, wait(61)]);
         }
     }
     steps
