@@ -31,7 +31,7 @@ pub enum Mutant {
     DoubleEvents,
     /// I3: the end of a grant is not on record.
     ForgetEndEvent,
-    /// I4: nothing is looked at without a webhook.
+    /// I4, I7: nothing is looked at without a webhook.
     TrustWebhooks,
     /// I2, I4: what failed once is not tried again.
     NeverRetry,
@@ -111,7 +111,7 @@ impl Mutant {
             Self::ExpireLate | Self::ForgetFailedRevocation | Self::AskGithubBeforeRevoking => &["I2"],
             Self::NeverRetry | Self::IgnoreLostLease => &["I2", "I4"],
             Self::DoubleEvents | Self::ForgetEndEvent => &["I3"],
-            Self::TrustWebhooks => &["I4"],
+            Self::TrustWebhooks => &["I4", "I7"],
             Self::RevokeShared | Self::RevokeSharedTeam | Self::ForgetStanding | Self::ForgetStandingTeam => &["I5"],
             Self::ForgetAppliedWithDatabase | Self::RebuildNothing => &["I6"],
             Self::LeaveRefusedFiles | Self::IgnoreUnverified => &["I7"],
