@@ -252,7 +252,8 @@ pub fn standing_approvals<'a>(ballot: Ballot<'a>) -> impl Iterator<Item = &'a Ac
 
 /// A review given after the merge says nothing about what was merged. One without a time could have been.
 fn is_after_merge(review: &Review, ballot: Ballot<'_>) -> bool {
-    ballot.merged_at.is_some_and(|merged| review.submitted_at.is_none_or(|given| given > merged))
+    let late = ballot.merged_at.is_some_and(|merged| review.submitted_at.is_none_or(|given| given > merged));
+    late && !mutants::is(Mutant::CountReviewsAfterMerge)
 }
 
 fn discount(review: &Review, ballot: Ballot<'_>) -> Option<Discount> {
@@ -399,6 +400,7 @@ impl Seating {
             }
             let free = match self.at[voter] {
                 None => true,
+                Some(_) if mutants::is(Mutant::OnePersonTwoStages) => true,
                 Some(other) => self.fill(other, visited),
             };
             if free {
@@ -413,3 +415,6 @@ impl Seating {
         (0..self.at.len()).filter(move |&voter| self.at[voter] == Some(stage))
     }
 }
+
+#[cfg(test)]
+mod tests;

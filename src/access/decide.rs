@@ -13,6 +13,7 @@ use super::entitlements::{self, Recipient};
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review};
 use super::grant::{Grant, GrantId, Window};
 use super::principals::{self, includes};
+use crate::mutants::{self, Mutant};
 use crate::policy::condition::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::{Person, Role};
@@ -359,7 +360,7 @@ pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) ->
         for account in [&commit.author, &commit.committer].into_iter().flatten() {
             involved.add(account, Involvement::Contributor);
         }
-        for login in &commit.coauthors {
+        for login in commit.coauthors.iter().filter(|_| !mutants::is(Mutant::CountCoauthors)) {
             involved.add_login(login, Involvement::Contributor);
         }
         for (login, person) in &case.policy.people {
@@ -492,7 +493,7 @@ pub fn removal(slug: &Slug, grant: Option<&Grant>, case: Case<'_>) -> Removal {
 /// Why a request may not take the place of a live grant: that would end it, and who asks may not end it.
 pub fn replacement(request: &Request, grant: &Grant, decision: &Decision, case: Case<'_>) -> Option<Finding> {
     let same = decision.subject.as_ref() == Some(&grant.subject);
-    if same || removal(&grant.id.slug, Some(grant), case).by.is_some() {
+    if same || mutants::is(Mutant::ReplaceAnybodys) || removal(&grant.id.slug, Some(grant), case).by.is_some() {
         return None;
     }
     let message =

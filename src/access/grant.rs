@@ -232,7 +232,7 @@ impl Grant {
             State::Scheduled => Transition::Wait { until: now.when_begun(self.window.starts_at) },
             State::Active if !revert_open && now.latest >= self.revert_at => Transition::OpenRevert,
             State::Active if !revert_open => Transition::Wait { until: now.when_over(self.revert_at) },
-            State::Active => Transition::Wait { until: now.when_over(self.window.ends_at) },
+            State::Active => Transition::Wait { until: now.when_over(self.over_at()) },
         }
     }
 
@@ -243,7 +243,7 @@ impl Grant {
     }
 
     /// The first instant without access.
-    fn over_at(&self) -> DateTime<Utc> {
+    pub fn over_at(&self) -> DateTime<Utc> {
         match mutants::is(Mutant::ExpireLate) {
             true => self.window.ends_at + TimeDelta::minutes(30),
             false => self.window.ends_at,

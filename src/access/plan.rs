@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::GrantRef;
 use crate::mutants::{self, Mutant};
-use crate::policy::entitlement::Entitlement;
+use crate::policy::entitlement::{Access, Entitlement};
 
 /// How far the application of an entitlement has come. Written *before* the target is called, so that after a crash the
 /// store never knows less than the target.
@@ -102,7 +102,9 @@ pub fn plan(
         match applied.get(&entitlement) {
             Some(state) if state.standing || state.progress == Progress::Granted => {
                 let fewer = state.holders.difference(&holders).next().is_some();
-                if fewer && !state.standing && mutants::is(Mutant::RevokeShared) {
+                let is_team = matches!(entitlement.access, Access::Github { .. });
+                let parts = mutants::is(Mutant::RevokeShared) || is_team && mutants::is(Mutant::RevokeSharedTeam);
+                if fewer && !state.standing && parts {
                     operations.push(Operation::Revoke { entitlement, leaving: state.holders.clone() });
                 } else if state.holders != holders {
                     let joining = holders.difference(&state.holders).cloned().collect();
@@ -119,7 +121,6 @@ pub fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::entitlement::Access;
 
     fn role(role: &str) -> Entitlement {
         Entitlement {

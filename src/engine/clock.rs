@@ -80,6 +80,11 @@ impl Clock {
         Now { earliest: ours.min(githubs), likely: githubs, latest: ours.max(githubs) }
     }
 
+    /// How much time was counted so far, whatever the clock was set to meanwhile.
+    pub fn passed(&self) -> TimeDelta {
+        Self::read(self.source, &self.moved.borrow()).passed
+    }
+
     /// Changes whenever something is learned about the time: what was planned before was planned by another clock.
     pub fn revision(&self) -> u64 {
         self.moved.borrow().revision

@@ -36,11 +36,11 @@ impl Engine {
             Transition::Start => {
                 // That takes GitHub, which must not hold up the clock.
                 tx.schedule(&Job::Start(repository.clone(), id.clone()), now).await?;
-                Some(instant.when_over(row.grant.window.ends_at))
+                Some(instant.when_over(row.grant.over_at()))
             }
             Transition::OpenRevert => {
                 tx.schedule(&Job::Revert(repository.clone(), id.clone()), now).await?;
-                Some(instant.when_over(row.grant.window.ends_at))
+                Some(instant.when_over(row.grant.over_at()))
             }
             Transition::Expire => {
                 if !gone {

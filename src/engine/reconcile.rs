@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -25,7 +24,7 @@ const LEASE_FOR_A_CALL: TimeDelta = TimeDelta::seconds(20);
 const OWNING_UP: u32 = 10;
 
 /// How long a plan is carried out; then another is made. Grants end, and others begin, meanwhile.
-const PLAN_KEPT: std::time::Duration = std::time::Duration::from_secs(10);
+const PLAN_KEPT: TimeDelta = TimeDelta::seconds(10);
 /// How soon another plan is made when something has to wait.
 const SOON: TimeDelta = TimeDelta::seconds(10);
 /// How long the first reading of a repository may stand still before what it has found is acted upon all the same.
@@ -37,7 +36,7 @@ type Failure = Option<TargetError>;
 impl Engine {
     /// Brings one target to where it should be. One failed operation does not keep the others from being done.
     pub(super) async fn reconcile(&self, claim: &Claim, name: &TargetName) -> Result<(), EngineError> {
-        let planned = Instant::now();
+        let planned = self.inner.clock.passed();
         let (held, due) = self.held_and_due(name).await?;
         // Nobody touches what only undecided grants may have given.
         let waits = |held: &Held| !held.applied.holders.is_empty() && held.applied.holders.is_subset(&due.undecided);
@@ -60,7 +59,7 @@ impl Engine {
                 failures.push(TargetError::Permanent(why));
                 break;
             };
-            if planned.elapsed() > PLAN_KEPT {
+            if self.inner.clock.passed() - planned > PLAN_KEPT {
                 again = Some(self.inner.clock.now());
                 break;
             }
@@ -85,7 +84,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(target) = target.as_ref().filter(|_| planned.elapsed() < PLAN_KEPT) {
+        if let Some(target) = target.as_ref().filter(|_| self.inner.clock.passed() - planned < PLAN_KEPT) {
             let is_due = |entitlement: &Entitlement| due.holders.contains_key(entitlement);
             if self.look_again(claim, name, target, is_due).await? {
                 again = again.or(Some(self.inner.clock.now() + SOON));
@@ -322,6 +321,10 @@ impl Engine {
         held: Option<&Held>,
         leaving: BTreeSet<GrantRef>,
     ) -> Result<Failure, EngineError> {
+        if let Some(grant) = leaving.first().filter(|_| mutants::is(Mutant::AskGithubBeforeRevoking)) {
+            let (github, branch) = self.open(&grant.repository).await?;
+            github.head(&branch).await?;
+        }
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 
 use super::{Engine, EngineError};
 use crate::mutants::{self, Mutant};
-use crate::policy::entitlement::Entitlement;
+use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Tx};
 use crate::target::{Observed, Target};
@@ -76,7 +76,13 @@ impl Engine {
     /// Whether somebody had what is there already: unless a call of ours that came late may have given it.
     pub(super) async fn is_standing(&self, entitlement: &Entitlement, observed: Observed) -> Result<bool, EngineError> {
         Ok(observed == Observed::Present
-            && !mutants::is(Mutant::ForgetStanding)
+            && !forgets_standing(entitlement)
             && !self.inner.store.is_watched(entitlement).await?)
     }
+}
+
+/// Whether this process is a mutant to which nothing was there before it.
+fn forgets_standing(entitlement: &Entitlement) -> bool {
+    let is_team = matches!(entitlement.access, Access::Github { .. });
+    mutants::is(Mutant::ForgetStanding) || is_team && mutants::is(Mutant::ForgetStandingTeam)
 }

@@ -15,8 +15,9 @@ use crate::parts::{Asked, Told, in_words, lateness, several};
 
 /// How long things go wrong.
 const CHAOS: Duration = Duration::from_secs(75);
-/// How many requests come meanwhile.
+/// How many requests come meanwhile, and for how many seconds: longer than one process that is not there can hold them up.
 const REQUESTS: usize = 30;
+const SECONDS: std::ops::RangeInclusive<u32> = 90..=150;
 /// How long a process may hold what it has taken without being heard of.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// What a slow machine may need for everything else.
@@ -73,15 +74,34 @@ fn allowed(mishaps: &[Mishap], end: DateTime<Utc>, revoked: DateTime<Utc>) -> Ti
     SLOW + LEASE * i32::try_from(around(mishaps, end, revoked)).unwrap()
 }
 
-/// Says what was done twice; how often that was.
+/// Whether a process had just gone on at that time: what it had been about to do when it was stopped lands then.
+fn just_went_on(mishaps: &[Mishap], at: DateTime<Utc>) -> bool {
+    // The server writes its log when the statement is read.
+    let moment = TimeDelta::seconds(1);
+    mishaps.iter().any(|mishap| !mishap.killed && mishap.to - moment <= at && at <= mishap.to + SLOW)
+}
+
+/// Says what was done twice; how often that was. Only a process that stood still between its look at its lease and the call can do
+/// that, when it goes on; and what it gave so late is taken away once more.
 fn doubled(asked: &[Asked], told: &[Told], mishaps: &[Mishap]) -> usize {
     let mut doubled = 0;
     for (asked, told) in asked.iter().zip(told) {
-        for (what, times) in [("GRANT", &told.granted), ("REVOKE", &told.revoked)] {
-            if times.len() > 1 {
-                println!("{what} for {} at {times:?}", asked.slug);
+        let given = told.granted.iter().map(|at| (*at, true));
+        let mut told: Vec<_> = given.chain(told.revoked.iter().map(|at| (*at, false))).collect();
+        told.sort();
+        for (nth, (at, gives)) in told.iter().enumerate() {
+            if !told[..nth].iter().any(|(_, gave)| gave == gives) {
+                continue;
             }
-            doubled += times.len().saturating_sub(1);
+            doubled += 1;
+            let takes_back = !gives && told[nth - 1].1;
+            let what = if *gives { "given" } else { "taken away" };
+            println!("{} was {what} once more at {at}: {told:?}", asked.slug);
+            assert!(
+                takes_back || just_went_on(mishaps, *at),
+                "{} was {what} once more at {at}, and no process had just gone on: {mishaps:#?}",
+                asked.slug
+            );
         }
     }
     for mishap in mishaps.iter().filter(|_| doubled > 0) {
@@ -122,10 +142,12 @@ fn in_time(asked: &[Asked], told: &[Told], ends: &BTreeMap<String, DateTime<Utc>
     for (asked, told) in asked.iter().zip(told) {
         let end = ends[&asked.slug];
         let Some(revoked) = told.revoked.first().copied() else {
-            // All of it fell into the lease of a process that was not there.
+            // All of it fell into the leases of processes that were not there. Merges are read one after the other: what held up one
+            // holds up the next.
             println!("{} was over before anybody could give it", asked.slug);
             assert!(told.granted.is_empty(), "{} was never revoked", asked.slug);
-            let without = LEASE * i32::try_from(around(mishaps, end - asked.duration, end)).unwrap();
+            let before = mishaps.iter().filter(|mishap| mishap.from <= end).count();
+            let without = LEASE * i32::try_from(before).unwrap();
             assert!(
                 asked.duration <= without + SLOW && without > TimeDelta::zero(),
                 "{} was never granted",
@@ -151,7 +173,7 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
     let asking = async {
         let mut asked = Vec::new();
         for nth in 0..REQUESTS {
-            asked.push(daypass.ask_nth(nth, rng.random_range(15..=45)).await);
+            asked.push(daypass.ask_nth(nth, rng.random_range(SECONDS)).await);
             tokio::time::sleep(between(&mut rng, 400, 2_000)).await;
         }
         (asked, began.elapsed().as_secs_f64())
@@ -160,7 +182,7 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
     let ((asked, asking_took), ..) = tokio::join!(asking, happens(0), happens(1), happens(2));
     let mishaps = mishaps.into_inner().unwrap();
     let calm = Instant::now();
-    daypass.until_all_is_over(&asked, Duration::from_secs(120)).await;
+    daypass.until_all_is_over(&asked).await;
 
     let (told, ends) = (daypass.told(&asked), daypass.ends());
     let doubled = doubled(&asked, &told, &mishaps);
@@ -171,8 +193,8 @@ async fn three_processes_that_are_killed_and_stand_still_on_postgres() {
         began.elapsed().as_secs_f64(),
     );
     assert!(longer_than_a_lease(&mishaps) >= 2);
-    let pauses = mishaps.iter().filter(|mishap| !mishap.killed).count();
-    assert!(doubled <= pauses, "only who stood still between a look and what follows can double anything");
+    let granted = told.iter().filter(|told| !told.granted.is_empty()).count();
+    assert!(granted * 2 >= asked.len(), "only {granted} of {} were ever granted", asked.len());
     in_time(&asked, &told, &ends, &mishaps);
     let spared = |asked: &Asked| around(&mishaps, ends[&asked.slug] - asked.duration, ends[&asked.slug]) == 0;
     daypass.everything_came_together(&asked, spared).await;

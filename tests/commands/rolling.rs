@@ -64,7 +64,7 @@ async fn three_processes_are_restarted_one_after_the_other_on_postgres() {
         took
     };
     let (asked, took) = tokio::join!(asking, rolling);
-    daypass.until_all_is_over(&asked, Duration::from_secs(90)).await;
+    daypass.until_all_is_over(&asked).await;
     let mut deliveries = daypass.deliveries().await;
     for _ in 0..100 {
         if deliveries.iter().all(|delivery| delivery["status_code"] != 0) {

@@ -146,6 +146,23 @@ async fn a_merge_past_a_red_check_gives_nothing() {
 }
 
 #[tokio::test]
+async fn a_merge_by_hand_that_says_something_else_than_what_was_approved_gives_nothing() {
+    let world = World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/settings.yaml"].clone()).unwrap();
+        files.insert("policies/settings.yaml".to_owned(), text.replace("merge: auto", "merge: manual").into_bytes());
+    })
+    .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    assert_eq!(world.check(request).await.conclusion, "success");
+    world.olga().merges_by_hand(request, "grants/alice-orders.yaml", &ORDERS.replace("2h", "4h")).await;
+    assert!(world.is_merged(request).await, "GitHub takes it for a merge");
+    assert!(world.orders.calls().is_empty(), "{:?}", world.orders.calls());
+    assert!(world.grant_files().await.is_empty(), "it is taken back");
+    assert_eq!((world.count("granted").await, world.count("refused").await), (0, 1));
+}
+
+#[tokio::test]
 async fn a_longer_duration_pushed_into_a_running_grant_is_taken_back_and_the_grant_runs_on() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;

@@ -1,6 +1,9 @@
 //! Whose approval counts, and whose does not.
 
-use http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use http::{Method, StatusCode};
 
 use crate::life::ORDERS;
 use crate::support::world::World;
@@ -48,6 +51,53 @@ async fn an_approval_from_before_the_last_push_does_not_count() {
     world.dave().approves(request).await;
     assert_eq!(world.alice().merges(request).await, StatusCode::OK);
     assert!(world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn a_co_author_does_not_approve_it() {
+    let world = World::new().await;
+    world.alice().branches("alice-orders").await;
+    let body = serde_json::json!({
+        "message": "Ask\n\nCo-authored-by: Dave <7+dave@users.noreply.github.com>\n",
+        "content": STANDARD.encode(ORDERS), "branch": "alice-orders",
+    });
+    let path = "/repos/acme/access/contents/grants/alice-orders.yaml";
+    let (status, answer) = world.call("alice", Method::PUT, path, body).await;
+    assert!(status.is_success(), "{answer}");
+    let request = world.alice().opens("alice-orders").await;
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await, "it says that he wrote it too");
+    let comment = &world.comments(request).await[0];
+    assert!(comment.contains("`dave` does not count"), "{comment}");
+    world.carol().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn an_approval_after_the_merge_gives_nothing() {
+    let world = World::new().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    // Daypass sees nothing before all of it has happened.
+    world.go_manual(true);
+    assert_eq!(world.olga().merges(request).await, StatusCode::OK);
+    world.advance(TimeDelta::seconds(5));
+    world.dave().approves(request).await;
+    world.go_manual(false);
+    world.wait(TimeDelta::minutes(5)).await;
+    assert!(world.orders.calls().is_empty(), "{:?}", world.orders.calls());
+    assert!(world.grant_files().await.is_empty(), "it is taken back");
+    assert_eq!(world.count("refused").await, 1);
+}
+
+#[tokio::test]
+async fn one_person_in_both_teams_does_not_approve_for_both() {
+    let world = World::new().await;
+    world.sandbox.add_to_team("security", "dave").unwrap();
+    let request = world.alice().asks("alice-orders", &ORDERS.replace("2h", "3h")).await;
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await, "more than two hours take two people");
+    world.carol().approves(request).await;
+    assert!(world.is_merged(request).await, "{}", world.check(request).await.summary);
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ pub const ROLES: [&str; 4] = ["reader", "writer", "helper", "raeder"];
 pub const SLUGS: [&str; 3] = ["one", "two", "three"];
 pub const TEAMS: [&str; 3] = ["engineering", "data-platform", "security"];
 
+/// The open request that was opened last.
+pub const NEWEST: usize = usize::MAX;
+
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -25,6 +28,8 @@ pub enum Action {
         minutes: u32,
         start_in: Option<u32>,
         subject: Option<usize>,
+        /// Who is named as a co-author in the message of the commit.
+        coauthor: Option<usize>,
     },
     /// Another commit on a pull request.
     Push {
@@ -45,6 +50,16 @@ pub enum Action {
     Merge {
         who: usize,
         pull: usize,
+    },
+    /// Olga merges an open request past the check, and only then somebody approves it.
+    MergeThenApprove {
+        pull: usize,
+        by: usize,
+    },
+    /// Olga merges an open request by hand, and the merge says something else.
+    MergeOtherContent {
+        pull: usize,
+        minutes: u32,
     },
     Close {
         pull: usize,
@@ -113,8 +128,107 @@ pub struct Event {
 /// The history of a seed.
 pub fn history(seed: u64) -> Vec<Event> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let length = rng.random_range(10..40);
-    (0..length).map(|_| Event { action: action(&mut rng), luck: rng.random() }).collect()
+    let mut actions = Vec::new();
+    match rng.random_ratio(1, 4) {
+        true => (0..rng.random_range(10..40)).for_each(|_| actions.push(action(&mut rng))),
+        // What takes several people and some time hardly happens by chance: most histories have a plot, and chance gets in its way.
+        false => {
+            (0..rng.random_range(0..8)).for_each(|_| actions.push(action(&mut rng)));
+            for step in plot(&mut rng) {
+                if rng.random_ratio(1, 5) {
+                    actions.push(action(&mut rng));
+                }
+                actions.push(step);
+            }
+            (0..rng.random_range(0..10)).for_each(|_| actions.push(action(&mut rng)));
+        }
+    }
+    actions.into_iter().map(|action| Event { action, luck: rng.random() }).collect()
+}
+
+fn ask(who: usize, slug: usize, role: usize, minutes: u32) -> Action {
+    Action::Ask { who, slug, role, minutes, start_in: None, subject: None, coauthor: None }
+}
+
+fn approve(by: usize) -> Action {
+    Action::Approve { who: by, pull: NEWEST }
+}
+
+/// People who do one thing after the other, to some end.
+fn plot(rng: &mut StdRng) -> Vec<Action> {
+    let (who, other, slug, role) =
+        (rng.random_range(0..3), rng.random_range(1..3), rng.random_range(0..3), rng.random_range(0..3));
+    let other = (who + other) % 3;
+    let (minutes, wait) = (rng.random_range(5..60), |seconds| Action::Wait { seconds });
+    let mut steps = match rng.random_range(0..4) {
+        // Under a clear sky; otherwise under the one there is.
+        0..3 => vec![Action::Weather { github: 0, database: 0 }, Action::Luck { crashes: 0, pauses: 0, lost: 0 }],
+        _ => Vec::new(),
+    };
+    let asked = [ask(who, slug, role, minutes), approve(3), approve(4)];
+    match rng.random_range(0..14) {
+        // Planned, and out of the team before it starts; or nothing of the kind.
+        0 | 1 => {
+            let start_in = Some(rng.random_range(5..60));
+            let ask = Action::Ask { who, slug, role, minutes: 90, start_in, subject: None, coauthor: None };
+            steps.extend([ask, approve(3), approve(4)]);
+            if rng.random_ratio(2, 3) {
+                steps.push(Action::Leave { who, team: 0 });
+            }
+            steps.extend([wait(1_800), wait(1_800)]);
+        }
+        // Somebody who is in both teams says yes alone.
+        2 => {
+            let (by, team) = [(3, 2), (4, 1)][rng.random_range(0..2)];
+            steps.extend([Action::Join { who: by, team }, ask(who, slug, 1, minutes), approve(by), wait(61)]);
+        }
+        3 => {
+            let coauthor = Some(3);
+            steps.push(Action::Ask { who, slug, role: 0, minutes, start_in: None, subject: None, coauthor });
+            steps.extend([approve(3), wait(61)]);
+        }
+        4 => steps.extend([ask(who, slug, 0, minutes), Action::MergeThenApprove { pull: NEWEST, by: 3 }, wait(61)]),
+        5 => {
+            let merge = Action::MergeOtherContent { pull: NEWEST, minutes: minutes + 60 };
+            steps.extend([ask(who, slug, 1, minutes), approve(3), merge, wait(61)]);
+        }
+        // Somebody else asks in the place of a grant that nobody but the two of them has a say in.
+        6 => steps.extend([ask(who, slug, 2, 90), wait(61), ask(other, slug, 2, 60), wait(61)]),
+        // Two grants give the same.
+        7 => {
+            steps.extend([ask(who, slug, role, 20), approve(3), approve(4)]);
+            steps.extend([ask(who, (slug + 1) % 3, role, 140), approve(3), approve(4), wait(1_800)]);
+        }
+        // What somebody had before.
+        8 | 9 => {
+            let (who, role) = [(1, 0), (2, 2)][rng.random_range(0..2)];
+            steps.extend([ask(who, slug, role, 8), approve(3), wait(600)]);
+        }
+        // Its end comes while GitHub cannot be reached, or the database.
+        10 => {
+            steps.extend(asked);
+            let (github, database) = [(100, 0), (100, 0), (0, 100), (20, 60)][rng.random_range(0..4)];
+            steps.extend([Action::Weather { github, database }, wait(1_800), wait(1_800), wait(600), wait(600)]);
+        }
+        // Its end, or its beginning, comes while processes die and stand still.
+        11 => {
+            let luck = Action::Luck { crashes: rng.random_range(0..60), pauses: rng.random_range(0..60), lost: 20 };
+            steps.extend([Action::Replica, luck]);
+            steps.extend(asked);
+            steps.extend([wait(61), wait(1_800), wait(1_800), wait(61)]);
+        }
+        // The database is lost while it runs.
+        12 => {
+            steps.extend(asked);
+            steps.extend([Action::LoseDatabase, wait(600), wait(1_800), wait(1_800)]);
+        }
+        // It ends early, and history is set back to where it ran.
+        _ => {
+            steps.extend([ask(who, slug, role, 120), approve(3), approve(4), wait(61)]);
+            steps.extend([Action::PushRemoval { slug }, wait(61), Action::Rewind { commits: 1 }, wait(61)]);
+        }
+    }
+    steps
 }
 
 fn action(rng: &mut StdRng) -> Action {
@@ -130,12 +244,15 @@ fn action(rng: &mut StdRng) -> Action {
             let who = [0, 1, 2, 0, 1, 2, who][rng.random_range(0..7)];
             let start_in = rng.random_ratio(1, 3).then(|| rng.random_range(1..90));
             let subject = rng.random_ratio(1, 10).then(|| rng.random_range(0..5));
-            Action::Ask { who, slug, role, minutes, start_in, subject }
+            let coauthor = rng.random_ratio(1, 15).then(|| rng.random_range(0..5));
+            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor }
         }
         22..29 => Action::Push { who: [3, 4, who][rng.random_range(0..3)], pull, role, minutes },
         29..49 => Action::Approve { who: [3, 3, 3, 4, 4, who][rng.random_range(0..6)], pull },
         49..51 => Action::Object { who: [3, 4, who][rng.random_range(0..3)], pull },
-        51..55 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
+        51..53 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
+        53 => Action::MergeThenApprove { pull, by: [3, 4][rng.random_range(0..2)] },
+        54 => Action::MergeOtherContent { pull, minutes },
         55..56 => Action::Close { pull },
         56..59 => Action::AskRemoval { who, slug },
         59..61 => Action::PushGrant { slug, role, minutes, subject: who },
@@ -164,10 +281,14 @@ fn action(rng: &mut StdRng) -> Action {
     }
 }
 
+fn open_request(nth: usize) -> String {
+    if nth == NEWEST { "the newest open request".to_owned() } else { format!("open request {nth}") }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask { who, slug, role, minutes, start_in, subject } => {
+            Self::Ask { who, slug, role, minutes, start_in, subject, coauthor } => {
                 write!(f, "{} asks in {} for {} for {minutes} minutes", PEOPLE[*who], SLUGS[*slug], ROLES[*role])?;
                 if let Some(minutes) = start_in {
                     write!(f, ", from {minutes} minutes from now")?;
@@ -175,15 +296,24 @@ impl fmt::Display for Action {
                 if let Some(subject) = subject {
                     write!(f, ", for {}", PEOPLE[*subject])?;
                 }
+                if let Some(coauthor) = coauthor {
+                    write!(f, ", written with {}", PEOPLE[*coauthor])?;
+                }
                 Ok(())
             }
             Self::Push { who, pull, role, minutes } => {
-                write!(f, "{} pushes {} for {minutes} minutes to open request {pull}", PEOPLE[*who], ROLES[*role])
+                write!(f, "{} pushes {} for {minutes} minutes to {}", PEOPLE[*who], ROLES[*role], open_request(*pull))
             }
-            Self::Approve { who, pull } => write!(f, "{} approves open request {pull}", PEOPLE[*who]),
-            Self::Object { who, pull } => write!(f, "{} requests changes on open request {pull}", PEOPLE[*who]),
+            Self::Approve { who, pull } => write!(f, "{} approves {}", PEOPLE[*who], open_request(*pull)),
+            Self::Object { who, pull } => write!(f, "{} requests changes on {}", PEOPLE[*who], open_request(*pull)),
+            Self::MergeThenApprove { pull, by } => {
+                write!(f, "olga merges {}, then {} approves it", open_request(*pull), PEOPLE[*by])
+            }
+            Self::MergeOtherContent { pull, minutes } => {
+                write!(f, "olga merges {} by hand, for {minutes} minutes", open_request(*pull))
+            }
             Self::Merge { who, pull } => write!(f, "{} presses merge on open pull request {pull}", PEOPLE[*who]),
-            Self::Close { pull } => write!(f, "open request {pull} is closed"),
+            Self::Close { pull } => write!(f, "{} is closed", open_request(*pull)),
             Self::AskRemoval { who, slug } => write!(f, "{} asks to remove {}", PEOPLE[*who], SLUGS[*slug]),
             Self::PushGrant { slug, role, minutes, subject } => write!(
                 f,

@@ -63,6 +63,14 @@ pub fn database_roles(role: usize) -> &'static [&'static str] {
     }
 }
 
+/// The team on GitHub that the helper's role gives.
+pub const TEAM: &str = "docs";
+
+/// Whether a role gives that role of the database, or that team.
+pub fn gives(role: usize, what: &str) -> bool {
+    database_roles(role).contains(&what) || what == TEAM && ROLES[role] == "helper"
+}
+
 /// One version of a request's file.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -79,6 +87,8 @@ pub struct Review {
     pub by: usize,
     pub approves: bool,
     pub version: usize,
+    /// Given after the merge.
+    pub late: bool,
 }
 
 /// A pull request with a request.
@@ -89,6 +99,7 @@ pub struct Pull {
     pub slug: usize,
     pub branch: String,
     pub versions: Vec<Version>,
+    /// Who did, alone or with somebody.
     pub wrote_commits: BTreeSet<usize>,
     pub reviews: Vec<Review>,
     pub open: bool,
@@ -96,6 +107,8 @@ pub struct Pull {
     pub merged: Option<(usize, DateTime<Utc>)>,
     /// The policy it was merged into.
     pub policy: usize,
+    /// The merge said something else than the request.
+    pub other_content: bool,
 }
 
 /// Everything the model knows.
@@ -150,7 +163,7 @@ impl Model {
         let version = &pull.versions[merged];
         let subject = version.subject.unwrap_or(pull.author);
         let valid = version.role < 3 && version.minutes <= 240 && subject == pull.author;
-        if !valid || !self.was_in("engineering", subject) {
+        if !valid || pull.other_content || !self.was_in("engineering", subject) {
             return false;
         }
         if strictly && self.takes_the_place_of_another(pull) {
@@ -159,7 +172,8 @@ impl Model {
         if strictly && !(self.never_moved(subject) && self.members["engineering"].contains(&subject)) {
             return false;
         }
-        let latest: BTreeMap<usize, &Review> = pull.reviews.iter().map(|review| (review.by, review)).collect();
+        let latest: BTreeMap<usize, &Review> =
+            pull.reviews.iter().filter(|review| !review.late).map(|review| (review.by, review)).collect();
         let involved = |who: &usize| *who == subject || pull.wrote_commits.contains(who);
         let says_yes = |team: &str| -> BTreeSet<usize> {
             let yes =
@@ -196,6 +210,62 @@ impl Model {
         })
     }
 
+    /// Whether it was merged in the place of a running grant of somebody else, without a word of anybody who may end that one.
+    fn surely_ends_anothers(&self, pull: &Pull, now: DateTime<Utc>) -> bool {
+        let Some((_, at)) = pull.merged else { return false };
+        let may_say_so = |who: usize| self.was_in("data-platform", who) || self.was_in("security", who);
+        let spoken = pull.reviews.iter().any(|review| review.approves);
+        // Clocks that are wrong, or a new database, may not know that it runs.
+        if spoken || may_say_so(pull.author) || !self.clocks.is_empty() || self.databases_lost > 0 {
+            return false;
+        }
+        self.pulls.iter().any(|other| {
+            let Some((version, merged)) = other.merged else { return false };
+            let Some((start, end)) = Self::window(other) else { return false };
+            let untouched = !self.removals.iter().any(|(slug, time)| *slug == pull.slug && *time >= merged)
+                && !self.pulls.iter().any(|third| {
+                    let since = third.merged.is_some_and(|(_, time)| time >= merged);
+                    third.number != other.number && third.number != pull.number && third.slug == pull.slug && since
+                });
+            other.number != pull.number
+                && other.slug == pull.slug
+                && other.author != pull.author
+                && other.versions[version].start.is_none()
+                && start < at
+                && now < end
+                && untouched
+                && self.was_due(other, true)
+                && !self.may_be_refused(other)
+        })
+    }
+
+    /// Whether somebody's access by a grant on record must not be taken away at `now`, whatever else ends.
+    pub fn surely_keeps(&self, what: &str, login: &str, now: DateTime<Utc>, granted: &BTreeSet<u64>) -> bool {
+        self.databases_lost == 0
+            && self.pulls.iter().filter(|pull| granted.contains(&pull.number)).any(|pull| {
+                let Some((start, end)) = Self::window(pull) else { return false };
+                let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
+                PEOPLE[version.subject.unwrap_or(pull.author)] == login
+                    && gives(version.role, what)
+                    && version.start.is_none()
+                    && start <= now
+                    && now < end
+                    && self.was_due(pull, true)
+                    && !self.may_have_ended_early(pull)
+                    && !self.may_be_refused(pull)
+            })
+    }
+
+    /// When the last request that was due and gives it to them is over; nothing, if none ever was.
+    pub fn last_end(&self, what: &str, login: &str) -> Option<DateTime<Utc>> {
+        let due = self.pulls.iter().filter(|pull| self.was_due(pull, false));
+        let gives = due.filter(|pull| {
+            let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
+            PEOPLE[version.subject.unwrap_or(pull.author)] == login && gives(version.role, what)
+        });
+        gives.filter_map(|pull| Some(Self::window(pull)?.1)).max()
+    }
+
     /// When access by a merged pull request begins and ends.
     pub fn window(pull: &Pull) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         let (merged, at) = pull.merged?;
@@ -204,17 +274,18 @@ impl Model {
         Some((start, start + TimeDelta::minutes(version.minutes.into())))
     }
 
-    /// Whether somebody may be given a database role at `now`, by a request whose grant is not `over`.
+    /// Whether somebody may be given a role of the database, or the team, at `now`, by a request whose grant is not `over`.
     pub fn justifies(&self, role: &str, login: &str, now: DateTime<Utc>, over: &BTreeSet<u64>) -> bool {
         self.pulls.iter().filter(|pull| !over.contains(&pull.number)).any(|pull| {
             let Some((start, end)) = Self::window(pull) else { return false };
             let version = &pull.versions[pull.merged.map_or(0, |(merged, _)| merged)];
             let subject = version.subject.unwrap_or(pull.author);
             PEOPLE[subject] == login
-                && database_roles(version.role).contains(&role)
+                && gives(version.role, role)
                 && start <= now
                 && now < end + self.clocks_behind(now)
                 && self.was_due(pull, false)
+                && !self.surely_ends_anothers(pull, now)
                 && (version.start.is_none() || self.could_start(version.role, subject, start, now))
         })
     }
@@ -239,7 +310,7 @@ impl Model {
     }
 
     /// How far behind the clocks of Daypass were at worst, lately or before.
-    fn clocks_behind(&self, now: DateTime<Utc>) -> TimeDelta {
+    pub fn clocks_behind(&self, now: DateTime<Utc>) -> TimeDelta {
         let before = self.clocks.iter().filter(|(since, _)| *since <= now);
         before.map(|(_, ahead)| -*ahead).max().unwrap_or(TimeDelta::zero()).max(TimeDelta::zero())
     }

@@ -11,19 +11,28 @@ use daypass::sandbox::Delivery;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::history::{Action, Event, PEOPLE, ROLES, SLUGS, TEAMS};
-use crate::model::{Model, POLICIES, Pull, Review, Version, database_roles, policy};
+use crate::history::{Action, Event, NEWEST, PEOPLE, ROLES, SLUGS, TEAMS};
+use crate::model::{Model, POLICIES, Pull, Review, TEAM, Version, gives, policy};
 use crate::processes::Processes;
 use crate::sky::{FOG, Sky};
 use crate::support::world::World;
 
 /// Bob may read the orders for ever, by somebody else's decision.
 pub const STANDING: (&str, &str) = ("r", "bob");
+/// So is carol in the team.
+pub const STANDING_IN_TEAM: &str = "carol";
+
+/// Whether somebody had it before Daypass.
+pub fn is_standing(what: &str, login: &str) -> bool {
+    (what, login) == STANDING || (what, login) == (TEAM, STANDING_IN_TEAM)
+}
 
 /// What a history came to.
 pub struct Outcome {
     /// What was wrong, if anything.
     pub failure: Option<String>,
+    /// Which promises that breaks: `I5`. Whatever goes wrong after the database was lost breaks I6, too.
+    pub broken: Vec<String>,
     /// What was injected, by kind.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -38,6 +47,7 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
     })
     .await;
     world.orders.add(STANDING.0, STANDING.1);
+    world.sandbox.add_to_team(TEAM, STANDING_IN_TEAM).unwrap();
     world.go_manual(true);
     let sky = Sky::over(&world);
     let probe = sky.probe();
@@ -56,6 +66,10 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
         processes: Processes::new(alone),
         post: Vec::new(),
         calls_seen: 0,
+        team_seen: BTreeSet::from([STANDING_IN_TEAM]),
+        resumed: 0,
+        troubles: (0, 0),
+        trouble_at: (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
         removal_pulls: Vec::new(),
         asked: 0,
     };
@@ -65,7 +79,18 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
             tracing::info!("on record at {}: {} {}", event.at.format("%H:%M:%S"), event.kind.as_str(), event.details);
         }
     }
-    Outcome { failure, counts: player.sky.counts() }
+    let mut broken: Vec<String> = failure.iter().map(|failure| promise_of(failure).to_owned()).collect();
+    if failure.is_some() && player.model.databases_lost > 0 {
+        broken.push("I6".to_owned());
+    }
+    Outcome { failure, broken, counts: player.sky.counts() }
+}
+
+/// Which promise a failure is about: `I5`.
+pub fn promise_of(failure: &str) -> &str {
+    let told =
+        failure.strip_prefix("after event ").and_then(|rest| rest.split_once(": ")).map_or(failure, |(_, told)| told);
+    told.split(':').next().unwrap_or_default()
 }
 
 /// Plays a history from the beginning.
@@ -85,6 +110,13 @@ pub struct Player {
     pub post: Vec<Delivery>,
     /// How many calls of the database were looked at.
     pub calls_seen: usize,
+    /// Who was in the team when it was last looked at.
+    pub team_seen: BTreeSet<&'static str>,
+    /// How often a process had gone on when the model last looked.
+    pub resumed: u64,
+    /// How much went wrong so far, and when it last did: without GitHub, and on GitHub.
+    troubles: (u64, u64),
+    pub trouble_at: (DateTime<Utc>, DateTime<Utc>),
     /// Pull requests that remove a file: number and slug.
     pub removal_pulls: Vec<(u64, usize)>,
     asked: usize,
@@ -96,7 +128,9 @@ impl Player {
             self.sky.seed(event.luck);
             tracing::info!("{} {index}. {}", self.world.now().format("%H:%M:%S"), event.action);
             self.act(&event.action).await;
-            let steps = self.sky.draw(25);
+            self.note_trouble();
+            // Often enough there is time for everything, and often too little.
+            let steps = if self.sky.draw(3) == 0 { self.sky.draw(12) } else { 150 };
             self.bustle(steps).await.map_err(|wrong| format!("after event {index}: {wrong}"))?;
         }
         self.come_to_rest().await
@@ -111,14 +145,17 @@ impl Player {
 
     async fn act(&mut self, action: &Action) {
         match action.clone() {
-            Action::Ask { who, slug, role, minutes, start_in, subject } => {
+            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor } => {
                 let start = start_in.map(|minutes| self.world.now() + TimeDelta::minutes(minutes.into()));
-                self.ask(who, slug, role, minutes, start, subject).await;
+                let version = self.version(who, role, minutes, start, subject);
+                self.ask(who, slug, version, coauthor).await;
             }
             Action::Push { who, pull, role, minutes } => self.push(who, pull, role, minutes).await,
             Action::Approve { who, pull } => self.review(who, pull, true).await,
             Action::Object { who, pull } => self.review(who, pull, false).await,
             Action::Merge { who, pull } => self.merge(who, pull).await,
+            Action::MergeThenApprove { pull, by } => self.merge_then_approve(pull, by).await,
+            Action::MergeOtherContent { pull, minutes } => self.merge_other_content(pull, minutes).await,
             Action::Close { pull } => {
                 if let Some(index) = self.open_pull(pull) {
                     let number = self.model.pulls[index].number;
@@ -236,8 +273,9 @@ impl Player {
         for pull in &self.model.pulls {
             let Some((version, _)) = pull.merged else { continue };
             let version = &pull.versions[version];
-            let is_standing = PEOPLE[version.subject.unwrap_or(pull.author)] == STANDING.1
-                && database_roles(version.role).contains(&STANDING.0);
+            let subject = PEOPLE[version.subject.unwrap_or(pull.author)];
+            let is_standing =
+                [STANDING.0, TEAM].iter().any(|what| gives(version.role, what) && is_standing(what, subject));
             let told = self.world.comments(pull.number).await.iter().any(|text| text.contains("was there before"));
             if is_standing && !told {
                 return true;
@@ -249,7 +287,10 @@ impl Player {
     /// The index of an open request, if there is one.
     fn open_pull(&self, nth: usize) -> Option<usize> {
         let open: Vec<usize> = (0..self.model.pulls.len()).filter(|&index| self.model.pulls[index].open).collect();
-        (!open.is_empty()).then(|| open[nth % open.len()])
+        match nth {
+            NEWEST => open.last().copied(),
+            _ => (!open.is_empty()).then(|| open[nth % open.len()]),
+        }
     }
 
     fn version(
@@ -272,19 +313,14 @@ impl Player {
         Version { text, commit: String::new(), role, minutes, start, subject }
     }
 
-    async fn ask(
-        &mut self,
-        who: usize,
-        slug: usize,
-        role: usize,
-        minutes: u32,
-        start: Option<DateTime<Utc>>,
-        subject: Option<usize>,
-    ) {
-        let mut version = self.version(who, role, minutes, start, subject);
+    async fn ask(&mut self, who: usize, slug: usize, mut version: Version, coauthor: Option<usize>) {
         let branch = format!("ask-{}", self.asked);
         self.branch(who, &branch).await;
-        let Some(commit) = self.write(who, &branch, slug, &version.text).await else { return };
+        let message = match coauthor.map(|coauthor| PEOPLE[coauthor]) {
+            Some(login) => format!("Write\n\nCo-authored-by: {login} <7+{login}@users.noreply.github.com>\n"),
+            None => "Write".to_owned(),
+        };
+        let Some(commit) = self.write_as(who, &branch, slug, &version.text, &message).await else { return };
         version.commit = commit;
         let Some(number) = self.open(who, &branch).await else { return };
         self.model.pulls.push(Pull {
@@ -293,11 +329,12 @@ impl Player {
             slug,
             branch,
             versions: vec![version],
-            wrote_commits: BTreeSet::from([who]),
+            wrote_commits: coauthor.into_iter().chain([who]).collect(),
             reviews: Vec::new(),
             open: true,
             merged: None,
             policy: 0,
+            other_content: false,
         });
     }
 
@@ -314,9 +351,14 @@ impl Player {
 
     /// Writes a file; the commit, if GitHub took it.
     async fn write(&self, who: usize, branch: &str, slug: usize, text: &str) -> Option<String> {
+        self.write_as(who, branch, slug, text, "Write").await
+    }
+
+    /// The same, with something to say about it.
+    async fn write_as(&self, who: usize, branch: &str, slug: usize, text: &str, message: &str) -> Option<String> {
         let path = format!("/contents/grants/{}.yaml", SLUGS[slug]);
         let old = self.call(who, Method::GET, &format!("{path}?ref={branch}"), Value::Null).await;
-        let mut body = json!({ "message": "Write", "content": STANDARD.encode(text), "branch": branch });
+        let mut body = json!({ "message": message, "content": STANDARD.encode(text), "branch": branch });
         if let Some(old) = old {
             body["sha"] = old["sha"].clone();
         }
@@ -360,7 +402,46 @@ impl Player {
         let path = format!("/pulls/{}/reviews", self.model.pulls[index].number);
         if self.call(by, Method::POST, &path, json!({ "event": event, "body": "read" })).await.is_some() {
             let pull = &mut self.model.pulls[index];
-            pull.reviews.push(Review { by, approves, version: pull.versions.len() - 1 });
+            pull.reviews.push(Review { by, approves, version: pull.versions.len() - 1, late: false });
+        }
+    }
+
+    /// Olga merges past the check; Daypass sees it only after somebody said yes to what was merged already.
+    async fn merge_then_approve(&mut self, nth: usize, by: usize) {
+        let Some(index) = self.open_pull(nth) else { return };
+        let number = self.model.pulls[index].number;
+        if self.call(5, Method::PUT, &format!("/pulls/{number}/merge"), json!({})).await.is_none() {
+            return;
+        }
+        self.observe().await;
+        self.world.advance(TimeDelta::seconds(5));
+        let body = json!({ "event": "APPROVE", "body": "read" });
+        if self.call(by, Method::POST, &format!("/pulls/{number}/reviews"), body).await.is_some() {
+            let pull = &mut self.model.pulls[index];
+            pull.reviews.push(Review { by, approves: true, version: pull.versions.len() - 1, late: true });
+            self.sky.count("review after the merge");
+        }
+    }
+
+    /// Olga merges on her own machine, and has the file say something else.
+    async fn merge_other_content(&mut self, nth: usize, minutes: u32) {
+        let Some(index) = self.open_pull(nth) else { return };
+        let (role, slug) = (self.model.pulls[index].versions[0].role, self.model.pulls[index].slug);
+        let text = self.version(5, role, minutes, None, None).text;
+        let pull = self.call(5, Method::GET, &format!("/pulls/{}", self.model.pulls[index].number), Value::Null).await;
+        let main = self.call(5, Method::GET, "/git/ref/heads/main", Value::Null).await;
+        let (Some(pull), Some(main)) = (pull, main) else { return };
+        let main = &main["object"]["sha"];
+        let path = format!("grants/{}.yaml", SLUGS[slug]);
+        let entry = json!({ "path": path, "mode": "100644", "type": "blob", "content": text });
+        let tree = self.call(5, Method::POST, "/git/trees", json!({ "base_tree": main, "tree": [entry] })).await;
+        let body = json!({
+            "message": "Merge", "tree": tree.unwrap()["sha"], "parents": [main, pull["head"]["sha"]],
+        });
+        let commit = self.call(5, Method::POST, "/git/commits", body).await.unwrap();
+        if self.call(5, Method::PATCH, "/git/refs/heads/main", json!({ "sha": commit["sha"] })).await.is_some() {
+            self.model.pulls[index].other_content = true;
+            self.sky.count("merge with other content");
         }
     }
 
@@ -392,6 +473,7 @@ impl Player {
             let worked = self.step().await?;
             self.look().await?;
             if !worked && self.post.is_empty() {
+                self.nothing_is_overdue().await?;
                 break;
             }
         }
@@ -420,6 +502,18 @@ impl Player {
         }
     }
 
+    /// Remembers when something last went wrong.
+    fn note_trouble(&mut self) {
+        let (troubles, now) = (self.sky.troubles(), self.world.now());
+        if troubles.0 != self.troubles.0 {
+            self.trouble_at.0 = now;
+        }
+        if troubles.1 != self.troubles.1 {
+            self.trouble_at.1 = now;
+        }
+        self.troubles = troubles;
+    }
+
     /// One step of some process of Daypass. False if nothing was to do.
     pub async fn step(&mut self) -> Result<bool, String> {
         self.sky.count("steps");
@@ -428,6 +522,7 @@ impl Player {
         if self.sky.count_of(FOG) > fog {
             self.model.fog.push(self.world.now());
         }
+        self.note_trouble();
         worked
     }
 }

@@ -58,7 +58,7 @@ impl Processes {
     /// One step of one of them; now and then one that stood still goes on. False if nothing was to do.
     pub async fn step(&mut self, world: &World, sky: &Sky) -> Result<bool, String> {
         // Long enough that much happens meanwhile.
-        if !self.paused.is_empty() && sky.draw(40) == 0 {
+        if !self.paused.is_empty() && sky.draw(120) == 0 {
             return self.resume(world, sky).await;
         }
         let nth = match self.others.len() {

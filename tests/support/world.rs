@@ -573,6 +573,19 @@ impl Person<'_> {
         status
     }
 
+    /// Merges a pull request by hand, past the rules, and has the file say something else in the merge.
+    pub async fn merges_by_hand(&self, number: u64, path: &str, content: &str) {
+        let pull = self.must(Method::GET, &format!("/pulls/{number}"), Value::Null).await;
+        let main = self.must(Method::GET, "/git/ref/heads/main", Value::Null).await["object"]["sha"].clone();
+        let entry = json!({ "path": path, "mode": "100644", "type": "blob", "content": content });
+        let tree = self.must(Method::POST, "/git/trees", json!({ "base_tree": main, "tree": [entry] })).await;
+        let parents = [main, pull["head"]["sha"].clone()];
+        let body = json!({ "message": format!("Merge #{number}"), "tree": tree["sha"], "parents": parents });
+        let commit = self.must(Method::POST, "/git/commits", body).await;
+        self.must(Method::PATCH, "/git/refs/heads/main", json!({ "sha": commit["sha"] })).await;
+        self.world.settle().await;
+    }
+
     /// Pushes a file straight to the default branch; what GitHub answers.
     pub async fn pushes_to_main(&self, path: &str, content: &str) -> StatusCode {
         let (status, _) = self.writes("main", path, content.as_bytes()).await;
