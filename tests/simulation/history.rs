@@ -101,6 +101,8 @@ pub enum Action {
         pauses: u32,
         lost: u32,
     },
+    /// Whoever calls the database next stands still in the call.
+    StandStill,
     /// Another process starts beside those there are.
     Replica,
     /// Olga pushes another policy.
@@ -166,7 +168,7 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
         _ => Vec::new(),
     };
     let asked = [ask(who, slug, role, minutes), approve(3), approve(4)];
-    match rng.random_range(0..14) {
+    match rng.random_range(0..16) {
         // Planned, and out of the team before it starts; or nothing of the kind.
         0 | 1 => {
             let start_in = Some(rng.random_range(5..60));
@@ -216,6 +218,19 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
             steps.extend([Action::Replica, luck]);
             steps.extend(asked);
             steps.extend([wait(61), wait(1_800), wait(1_800), wait(61)]);
+        }
+        // Whoever gives it, or takes it away, stands still until it is long over.
+        14 | 15 => {
+            let (mut before, after) = (vec![Action::Replica, ask(who, slug, role, 5)], vec![approve(3), approve(4)]);
+            if rng.random() {
+                before.push(Action::StandStill);
+                before.extend(after);
+            } else {
+                before.extend(after);
+                before.extend([wait(61), Action::StandStill]);
+            }
+            steps.extend(before);
+            steps.extend([wait(61), wait(600), wait(600), wait(61)]);
         }
         // The database is lost while it runs.
         12 => {
@@ -331,6 +346,7 @@ impl fmt::Display for Action {
                 f,
                 "Daypass dies at {crashes} and stands still at {pauses} of 1000 points, {lost} of 100 webhooks are lost"
             ),
+            Self::StandStill => f.write_str("whoever calls the database next stands still in the call"),
             Self::Replica => f.write_str("another process of Daypass starts"),
             Self::ChangePolicy { to } => write!(f, "olga pushes policy {to}"),
             Self::SetClocks { minutes } => write!(f, "the clocks of Daypass are set {minutes} minutes ahead"),

@@ -195,6 +195,8 @@ impl Player {
             Action::Luck { crashes, pauses, lost } => {
                 self.sky.set_luck(crashes, if self.processes.alone { 0 } else { pauses }, lost);
             }
+            Action::StandStill if self.processes.alone => {}
+            Action::StandStill => self.sky.stand_still(),
             Action::Replica => self.processes.start(&self.world, &self.sky).await,
             Action::ChangePolicy { to } => self.change_policy(to).await,
             Action::SetClocks { minutes } => {

@@ -19,6 +19,8 @@ use crate::support::world::World;
 /// Calls of targets are rare, and the most delicate: bad luck strikes there so much more often.
 const RARE: u32 = 8;
 
+/// What a pause at a call of the database is counted as.
+const DATABASE_PAUSE: &str = "pause at a call of the database";
 /// GitHub does not find what is there.
 pub const FOG: &str = "GitHub: 404";
 
@@ -45,6 +47,7 @@ struct State {
     database: u32,
     crashes: u32,
     pauses: u32,
+    stands_still_next: bool,
     lost: u32,
     /// Why the last call that stalled does.
     stall: Stall,
@@ -61,13 +64,14 @@ impl Sky {
             database: 0,
             crashes: 0,
             pauses: 0,
+            stands_still_next: false,
             lost: 0,
             stall: Stall::Dead,
             counts: BTreeMap::new(),
         };
         let sky = Arc::new(Self { state: Mutex::new(state), stalled: Notify::new() });
         let above = sky.clone();
-        world.sandbox.disturb(Some(Arc::new(move |method: &Method, path: &str| above.github(method, path))));
+        world.sandbox.disturb(Some(Arc::new(move |method: &Method, _: &str| above.github(method))));
         let above = sky.clone();
         world.orders.fail(Arc::new(move || above.database()));
         sky
@@ -90,6 +94,11 @@ impl Sky {
     pub fn set_luck(&self, crashes: u32, pauses: u32, lost: u32) {
         let mut state = self.state.lock().unwrap();
         (state.crashes, state.pauses, state.lost) = (crashes, pauses, lost);
+    }
+
+    /// Whoever calls the database next stands still in the call.
+    pub fn stand_still(&self) {
+        self.state.lock().unwrap().stands_still_next = true;
     }
 
     /// Why the last call that stalled does.
@@ -163,7 +172,13 @@ impl Sky {
     /// Whether the process stands still at a call.
     fn pauses(&self, what: &'static str, often: u32) -> bool {
         let mut state = self.state.lock().unwrap();
-        let pauses = state.daypass_runs && state.pauses > 0 && state.rng.random_range(0..1_000) < state.pauses * often;
+        let by_chance =
+            state.daypass_runs && state.pauses > 0 && state.rng.random_range(0..1_000) < state.pauses * often;
+        let told = state.daypass_runs && state.stands_still_next && what == DATABASE_PAUSE;
+        if told {
+            state.stands_still_next = false;
+        }
+        let pauses = by_chance || told;
         if pauses {
             state.count(what);
             state.stall = Stall::Paused;
@@ -172,7 +187,7 @@ impl Sky {
         pauses
     }
 
-    fn github(&self, method: &Method, path: &str) -> Option<Disturbance> {
+    fn github(&self, method: &Method) -> Option<Disturbance> {
         if !self.state.lock().unwrap().daypass_runs {
             return None;
         }
@@ -186,9 +201,7 @@ impl Sky {
         let (what, disturbance) = match state.rng.random_range(0..7) {
             0 => ("GitHub: 502", Disturbance::Refuse(502)),
             1 => ("GitHub: timed out", Disturbance::Refuse(504)),
-            // Whoever asks whether somebody is in a team still takes a 404 for a no, and so what was there before for Daypass's own:
-            // a finding. This exception goes when it is mended.
-            4 if *method == Method::GET && !is_about_membership(path) => (FOG, Disturbance::Refuse(404)),
+            4 if *method == Method::GET => (FOG, Disturbance::Refuse(404)),
             5 if *method != Method::GET => ("GitHub: done, but timed out", Disturbance::Pretend(504)),
             2 => ("GitHub: 500", Disturbance::Refuse(500)),
             3 => ("GitHub: secondary limit", Disturbance::RateLimit(60)),
@@ -203,7 +216,7 @@ impl Sky {
         if self.state.lock().unwrap().daypass_runs {
             self.count("calls of the database");
         }
-        if self.dies("crash at a call of the database", RARE) || self.pauses("pause at a call of the database", RARE) {
+        if self.dies("crash at a call of the database", RARE) || self.pauses(DATABASE_PAUSE, RARE) {
             return Some(Failure::Stall { done: self.draw(2) == 0 });
         }
         let mut state = self.state.lock().unwrap();
@@ -219,11 +232,6 @@ impl Sky {
         state.count(what);
         Some(failure)
     }
-}
-
-/// Whether GitHub is asked about a membership of one person, or an account by its id.
-fn is_about_membership(path: &str) -> bool {
-    path.contains("/memberships/") || path.contains("/user/")
 }
 
 impl State {
