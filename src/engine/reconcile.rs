@@ -174,6 +174,12 @@ impl Engine {
         }
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
+        if !tx.are_active(&holders).await? {
+            // One of them ended since the plan was made: by a removal that another process read, say.
+            tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
         let revision = tx.put_held(entitlement, &state, None, now).await?;
         tx.set_held_end(entitlement, until).await?;
         if !standing {

@@ -281,6 +281,24 @@ impl Tx {
         Ok(())
     }
 
+    /// Whether all of these grants are active, as of this transaction.
+    pub async fn are_active(&mut self, grants: &BTreeSet<GrantRef>) -> Result<bool, StoreError> {
+        for grant in grants {
+            let active: i64 =
+                sqlx::query_scalar("SELECT COUNT(*) FROM grants WHERE repository = $1 AND id = $2 AND state = $3")
+                    .bind(grant.repository.as_str())
+                    .bind(grant.id.to_string())
+                    .bind(State::Active.as_str())
+                    .fetch_one(&mut *self.tx)
+                    .in_time()
+                    .await?;
+            if active == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Remembers the pull request that reverts a grant.
     pub async fn set_revert_pull(
         &mut self,

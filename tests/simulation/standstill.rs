@@ -86,6 +86,23 @@ async fn a_grant_that_lands_after_its_end_is_taken_away_at_once() {
 }
 
 #[tokio::test]
+async fn what_ended_while_the_target_was_looked_at_is_not_given() {
+    let world = world().await;
+    world.go_manual(true);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    let step = work_until(&world, &stall_at(&world, 1)).await;
+    world.go_manual(false);
+    // Its lease holds, so nobody takes the target over; but another process reads that the file is gone.
+    assert_eq!(world.olga().removes("main", "grants/alice-orders.yaml").await, axum::http::StatusCode::OK);
+    world.settle().await;
+    goes_on(&world, step).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"), "not even for a moment");
+    world.settle().await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
 async fn a_revocation_that_lands_in_the_next_grant_is_made_good_at_once() {
     let world = world().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;
