@@ -95,7 +95,7 @@ pub struct Decision {
 pub struct Evaluated {
     /// The expression.
     pub source: String,
-    /// True or false, or why it cannot be evaluated, which counts as false.
+    /// True or false, or why it cannot be evaluated, which refuses the request.
     pub value: Result<bool, String>,
 }
 

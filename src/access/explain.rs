@@ -261,7 +261,7 @@ fn rules(decision: &Decision, policy: &Policy) -> Vec<Rule> {
 fn value_of(expression: Text, value: &Result<bool, String>) -> Text {
     match value {
         Ok(value) => expression.words(format!(" is {value}")),
-        Err(error) => expression.words(" cannot be evaluated, which counts as false: ").foreign(error),
+        Err(error) => expression.words(" cannot be evaluated, which refuses the request: ").foreign(error),
     }
 }
 

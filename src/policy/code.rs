@@ -56,7 +56,7 @@ codes! {
     UnknownGroup = "DP0203", "A group does not exist", "Define it under `groups`, or correct the spelling.";
     UnknownTarget = "DP0204", "A target does not exist", "Name it under `targets`, or correct the spelling.";
     UnknownApproval = "DP0205", "An approval rule does not exist", "Define it under `approvals`, or correct the spelling.";
-    GroupCycle = "DP0206", "Groups contain each other in a circle", "Remove one of the references.";
+    GroupCycle = "DP0206", "Groups contain each other in a circle", "Remove one of the references. Groups in groups are followed 32 deep.";
     KindMismatch = "DP0207", "An entitlement does not fit its target", "The key of the entitlement must be the kind of the target it names.";
     TargetNotConfigured = "DP0208", "A target is not configured on the server", "The operator adds it to `targets` in daypass.yaml, with the same kind.";
     AboveCeiling = "DP0209", "A ceiling is above the ceiling over it", "The lower one counts. Lower the upper one, or raise `settings.max_duration`.";
@@ -68,15 +68,15 @@ codes! {
     PolicyApprovalOpen = "DP0215", "Anybody could change the policy", "`settings.policy_approval` must name a rule with at least one stage.";
     TestFails = "DP0216", "A test of the policy fails", "The policy decides something else than its owners wrote down under `tests`. `daypass test` shows what was expected and what was found. Mend the policy, or, if the new decision is what you want, the test.";
     UnknownTemplate = "DP0217", "What a role extends does not exist", "Define it under `templates`, or correct the spelling.";
-    ExtendsCircle = "DP0218", "Roles extend each other in a circle", "Remove one of the references.";
+    ExtendsCircle = "DP0218", "Roles extend each other in a circle", "Remove one of the references. Templates are followed 32 deep.";
     UnclearInheritance = "DP0219", "A role inherits different things", "Two of those it extends say something different, and the role itself says nothing. Both places are shown. Say in the role which one holds.";
     BadTable = "DP0220", "A table cannot be used", "A table is a list of rows, each with a value for every column. `${each.COLUMN}` stands for a value; the name of what is made from several rows must hold one.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
     TypeError = "DP0304", "The types in an expression do not fit", "A condition is true or false; a duration is compared with a duration (`duration('2h')`), a timestamp with a timestamp. The reference of expressions lists the types of all names and functions.";
-    AlwaysTrue = "DP0305", "An expression is always true", "It asks nothing: whoever wrote it expected it to refuse somebody. The message says why it cannot be false.";
-    AlwaysFalse = "DP0306", "An expression is always false", "Nobody can ever meet it, or the stage never counts. Often a name is misspelt; the message says why it cannot be true.";
+    AlwaysTrue = "DP0305", "An expression is always true", "It refuses nobody, though whoever wrote it expected it to. If only a part of the expression is, the message says what follows for the whole.";
+    AlwaysFalse = "DP0306", "An expression is always false", "Nobody can ever meet a condition that is always false, and a stage with it never counts. If only a part of the expression is, the message says what follows for the whole. Often a name is misspelt.";
     RequesterNotAllowed = "DP0401", "This person may not have this role", "The role's `requesters` (or `break_glass.requesters`) do not include them.";
     OnBehalfNotAllowed = "DP0402", "Requesting for somebody else is not allowed", "Only whom the role's `may_request_for` names may do that.";
     UnknownAccount = "DP0403", "There is no such account", "Check the spelling of the login.";
@@ -108,7 +108,7 @@ codes! {
     UnusedTarget = "DP0602", "A target is never used", "No role gives anything on it. Use it or remove it.";
     UnusedTemplate = "DP0603", "A template or table is never used", "Nothing extends the template, or no `for_each` names the table. Use it or remove it.";
     CriticalWithoutApproval = "DP0604", "A critical role may need nobody's approval", "Its approval rule has no stage, or every stage has a `when` that may be false. Add a stage that always counts.";
-    EveryoneMayRequest = "DP0605", "Everybody may request a role that can do much harm", "Name teams or groups in `requesters`, or lower the `risk`.";
+    EveryoneMayRequest = "DP0605", "Everybody may request or approve a role that can do much harm", "Name teams or groups instead of `everyone`, also in groups and escalations, or lower the `risk`.";
     TooFewPeople = "DP0606", "A rule needs more different people than it names", "One person satisfies one stage at most, so all stages together need as many people as they require. Name more people.";
     NeverApproved = "DP0607", "Some people's requests can never be approved", "Nobody approves their own request, and without them the stage has too few people. Name more people.";
     SharedMapping = "DP0608", "Two people are the same elsewhere", "What one of them is granted, the other has too, and it ends for both. Give each a name of their own.";
@@ -117,6 +117,7 @@ codes! {
     UnusedParam = "DP0611", "A parameter is never used", "No condition and no entitlement of the role asks for it: what people write there changes nothing. Use it or remove it.";
     PointlessBreakGlass = "DP0612", "An emergency path saves nothing", "The role is approved at once anyway. Remove `break_glass`.";
     CeilingUnused = "DP0613", "A ceiling is far above what anybody ever asked for", "Every request for the role in history was for a quarter of its `max_duration` or less. Lower the ceiling: what nobody needs can only do harm.";
+    GivesApproval = "DP0614", "A role gives away the right to approve", "It makes its subject a member of a team that approves it, or changes of the policy. Whoever has it once can let others in. Let another team approve.";
 }
 
 /// Not one of the codes.

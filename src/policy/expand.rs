@@ -12,6 +12,8 @@ use super::yaml::{Node, Report, Spot, Value};
 
 /// Values all entries made from tables may have together. A policy has a few thousand.
 const MOST_VALUES: usize = 200_000;
+/// How many may extend each other in a row.
+const DEEPEST_CHAIN: usize = 32;
 /// The sections whose entries `for_each` can make.
 const REPEATED: [&str; 4] = ["targets", "templates", "roles", "approvals"];
 /// What belongs to an entry alone.
@@ -225,6 +227,8 @@ struct Heritage {
     complete: BTreeMap<String, Node>,
     /// Those that are being completed: whoever is met again is in a circle.
     open: Vec<String>,
+    /// Whether a chain was too long to follow; told once.
+    too_deep: bool,
 }
 
 /// A template or role as it is written.
@@ -239,7 +243,8 @@ struct Written {
 
 fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
     let default = files.iter().find_map(|file| file.get("settings")?.get("role_defaults").cloned());
-    let mut heritage = Heritage { written: BTreeMap::new(), complete: BTreeMap::new(), open: Vec::new() };
+    let mut heritage =
+        Heritage { written: BTreeMap::new(), complete: BTreeMap::new(), open: Vec::new(), too_deep: false };
     for file in files.iter_mut() {
         for section in ["templates", "roles"] {
             let Some(Value::Map(entries)) = section_of(file, section) else { continue };
@@ -315,6 +320,18 @@ impl Heritage {
             let circle = self.open.join("` extends `");
             let message = format!("`{circle}` extends `{name}`: a circle");
             report.error(&key, Code::ExtendsCircle, message, Code::ExtendsCircle.explanation());
+            return None;
+        }
+        if self.open.len() >= DEEPEST_CHAIN {
+            if !std::mem::replace(&mut self.too_deep, true) {
+                let message = format!("`{}` extends more than {DEEPEST_CHAIN} others in a row", shortened(name));
+                report.error(
+                    &key,
+                    Code::ExtendsCircle,
+                    message,
+                    "Extend fewer templates, or extend them side by side.",
+                );
+            }
             return None;
         }
         self.open.push(name.to_owned());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::condition::Expression;
 use super::entitlement::{AccessTemplate, EntitlementTemplate};
-use super::model::{Approval, Policy, Risk, Role};
+use super::model::{Approval, Policy, Risk, Role, Stage};
 use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
 use super::principal::Principal;
 use super::yaml::{At, Entries, Report, Spot};
@@ -147,7 +147,7 @@ fn named(principals: &BTreeSet<Principal>, policy: &Policy) -> Option<BTreeSet<L
 }
 
 /// Everybody who can ever approve a stage, if all are named.
-fn approvers(stage: &super::model::Stage, policy: &Policy) -> Option<BTreeSet<Login>> {
+fn approvers(stage: &Stage, policy: &Policy) -> Option<BTreeSet<Login>> {
     let mut people = named(&stage.approvers, policy)?;
     if let Some(escalation) = &stage.escalate {
         people.extend(named(&escalation.to, policy)?);
@@ -213,9 +213,12 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
     if role.requesters.is_empty() && role.break_glass.is_none() {
         say(Code::NobodyMayRequest, format!("nobody may request role `{name}`"));
     }
-    if role.risk >= Risk::High && role.requesters.contains(&Principal::Everyone) {
-        let risk = role.risk.as_str();
-        say(Code::EveryoneMayRequest, format!("everybody may request `{name}`, whose risk is {risk}"));
+    for what in open_to_everyone(role, policy) {
+        say(Code::EveryoneMayRequest, format!("everybody may {what} `{name}`, whose risk is {}", role.risk.as_str()));
+    }
+    for team in own_approvers(role, policy) {
+        let message = format!("`{name}` gives membership of team `{team}`, which approves it or changes of the policy");
+        say(Code::GivesApproval, message);
     }
     for param in unused_params(role) {
         say(Code::UnusedParam, format!("parameter `{param}` of `{name}` is never used"));
@@ -244,6 +247,61 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
         }
     }
     remarks
+}
+
+/// What everybody may do about a role that can do much harm.
+fn open_to_everyone(role: &Role, policy: &Policy) -> Vec<&'static str> {
+    let mut open = Vec::new();
+    if role.risk < Risk::High {
+        return open;
+    }
+    let everyone = |principals: &BTreeSet<Principal>| {
+        principals.iter().any(|principal| match principal {
+            Principal::Everyone => true,
+            // Groups have no groups in them.
+            Principal::Group(name) => policy.groups.get(name).is_some_and(|group| group.contains(&Principal::Everyone)),
+            _ => false,
+        })
+    };
+    if everyone(&role.requesters) {
+        open.push("request");
+    }
+    if everyone(&role.may_request_for) {
+        open.push("request for others");
+    }
+    if role.break_glass.as_ref().is_some_and(|path| everyone(&path.requesters)) {
+        open.push("break the glass for");
+    }
+    let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
+    let widened = |stage: &Stage| stage.escalate.as_ref().is_some_and(|escalation| everyone(&escalation.to));
+    if stages.iter().any(|stage| everyone(&stage.approvers) || widened(stage)) {
+        open.push("approve");
+    }
+    open
+}
+
+/// Teams a role gives membership of that approve it, or changes of the policy: whoever has it once can give it to others.
+fn own_approvers(role: &Role, policy: &Policy) -> BTreeSet<String> {
+    let rules = [Some(&role.approval), policy.settings.policy_approval.as_ref()];
+    let stages =
+        rules.into_iter().flatten().filter_map(|name| policy.approvals.get(name)).flat_map(|rule| &rule.stages);
+    let named =
+        stages.flat_map(|stage| stage.approvers.iter().chain(stage.escalate.iter().flat_map(|wider| &wider.to)));
+    let written = named.flat_map(|principal| match principal {
+        Principal::Group(name) => policy.groups.get(name).into_iter().flatten().collect(),
+        other => vec![other],
+    });
+    let approvers: BTreeSet<&str> = written
+        .filter_map(|principal| match principal {
+            Principal::Team(slug) => Some(slug.as_str()),
+            _ => None,
+        })
+        .collect();
+    let given = role.entitlements.iter().filter_map(|entitlement| match &entitlement.access {
+        AccessTemplate::Github { team } => Some(team.source()),
+        _ => None,
+    });
+    given.filter(|team| approvers.contains(team)).map(str::to_owned).collect()
 }
 
 fn unused_params(role: &Role) -> Vec<String> {

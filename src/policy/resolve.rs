@@ -82,6 +82,9 @@ fn summed_up(findings: Vec<Finding>) -> Vec<Finding> {
     kept
 }
 
+/// How deep groups may be nested.
+const DEEPEST_GROUPS: usize = 32;
+
 type Seen<K> = BTreeMap<K, Spot>;
 
 /// What is known while names are looked up.
@@ -282,30 +285,24 @@ impl Resolver<'_> {
         &mut self,
         groups: &BTreeMap<GroupName, BTreeSet<Principal>>,
     ) -> BTreeMap<GroupName, BTreeSet<Principal>> {
-        let mut flat = BTreeMap::new();
+        let mut flattening = Flattening { groups, flat: BTreeMap::new(), open: Vec::new(), circles: Vec::new() };
         for name in groups.keys() {
-            let (mut found, mut visited, mut waiting) = (BTreeSet::new(), BTreeSet::from([name]), vec![name]);
-            let mut circle = false;
-            while let Some(next) = waiting.pop() {
-                for principal in groups.get(next).into_iter().flatten() {
-                    match principal {
-                        Principal::Group(inner) => {
-                            circle |= inner == name;
-                            if visited.insert(inner) {
-                                waiting.push(inner);
-                            }
-                        }
-                        other => {
-                            found.insert(other.clone());
-                        }
-                    }
-                }
+            flattening.members(name);
+        }
+        let Flattening { flat, circles, .. } = flattening;
+        for circle in circles {
+            let Some((spot, first)) = circle.first().and_then(|name| Some((self.groups.get(*name)?, name))) else {
+                continue;
+            };
+            if circle.len() > DEEPEST_GROUPS {
+                let message = format!("groups are nested more than {DEEPEST_GROUPS} deep here");
+                self.report.error(spot, Code::GroupCycle, message, "Name the people, or a team.");
+                continue;
             }
-            if let (true, Some(spot)) = (circle, self.groups.get(name)) {
-                let message = format!("group `{name}` contains itself");
-                self.report.error(spot, Code::GroupCycle, message, Code::GroupCycle.explanation());
-            }
-            flat.insert(name.clone(), found);
+            let place = |name: &&GroupName| self.groups.get(*name).map_or_else(String::new, ToString::to_string);
+            let path: Vec<String> = circle.iter().map(|name| format!("`{name}` ({})", place(name))).collect();
+            let message = format!("group `{first}` contains itself: {} contains `{first}`", path.join(" contains "));
+            self.report.error(spot, Code::GroupCycle, message, Code::GroupCycle.explanation());
         }
         flat
     }
@@ -339,6 +336,48 @@ impl Resolver<'_> {
             }
         }
         person
+    }
+}
+
+/// Groups on their way to having no groups in them.
+struct Flattening<'g> {
+    groups: &'g BTreeMap<GroupName, BTreeSet<Principal>>,
+    flat: BTreeMap<GroupName, BTreeSet<Principal>>,
+    /// Those whose members are being looked up: whoever is met again is in a circle.
+    open: Vec<&'g GroupName>,
+    /// Those, and one chain that is too long to follow.
+    circles: Vec<Vec<&'g GroupName>>,
+}
+
+impl<'g> Flattening<'g> {
+    /// Each group is looked up once, and no deeper than the stack bears.
+    fn members(&mut self, name: &'g GroupName) -> BTreeSet<Principal> {
+        if let Some(known) = self.flat.get(name) {
+            return known.clone();
+        }
+        if let Some(at) = self.open.iter().position(|open| *open == name) {
+            self.circles.push(self.open.iter().skip(at).copied().collect());
+            return BTreeSet::new();
+        }
+        self.open.push(name);
+        let mut found = BTreeSet::new();
+        if self.open.len() > DEEPEST_GROUPS {
+            if !self.circles.iter().any(|circle| circle.len() > DEEPEST_GROUPS) {
+                self.circles.push(self.open.clone());
+            }
+        } else {
+            for principal in self.groups.get(name).into_iter().flatten() {
+                match principal {
+                    Principal::Group(inner) => found.append(&mut self.members(inner)),
+                    other => {
+                        found.insert(other.clone());
+                    }
+                }
+            }
+        }
+        self.open.pop();
+        self.flat.insert(name.clone(), found.clone());
+        found
     }
 }
 
