@@ -89,10 +89,12 @@ impl View<'_> {
     /// `public-user`.
     pub fn public_user(&self, id: u64) -> Value {
         let Some(user) = self.state.users.get(&id) else { return Value::Null };
+        // A bot shows none.
+        let email = (!user.bot).then_some(&user.email);
         with(
             self.user(id),
             json!({
-                "name": user.login, "company": null, "blog": "", "location": null, "email": user.email, "hireable": null,
+                "name": user.login, "company": null, "blog": "", "location": null, "email": email, "hireable": null,
                 "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
                 "created_at": time(user.created_at), "updated_at": time(user.created_at),
             }),
