@@ -329,6 +329,10 @@ pub(super) fn scope(request: &Request, role: &Role, author: &Account, subject: &
                 .filter(|slug| case.directory.in_team(subject, slug))
                 .map(ToString::to_string)
                 .collect(),
+            missing_teams: {
+                let missing = case.directory.teams.iter().filter(|(_, members)| members.is_none());
+                missing.map(|(slug, _)| slug.to_string()).collect()
+            },
             groups: groups
                 .filter(|(_, members)| includes(members, subject, case.policy, case.directory))
                 .map(|(name, _)| name.to_string())

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Account, Directory};
+use crate::policy::condition::{Expression, Template};
 use crate::policy::name::{Login, TeamSlug};
 use crate::policy::{Policy, Principal};
 
@@ -109,13 +110,18 @@ impl Needs {
             needs.add(&break_glass.requesters, policy);
         }
         needs.add_rule(&role.approval, policy);
-        // Conditions may ask for any team or group the subject is in, so the groups of the policy belong to the facts.
         let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
-        if !role.conditions.is_empty() || stages.iter().any(|stage| stage.when.is_some()) {
+        let texts = role.entitlements.iter().flat_map(|entitlement| entitlement.access.texts());
+        let conditions = role.conditions.iter().map(|condition| &condition.expression);
+        let expressions = conditions.chain(stages.iter().filter_map(|stage| stage.when.as_ref()));
+        let expressions: Vec<&Expression> = expressions.chain(texts.flat_map(Template::expressions)).collect();
+        // Whether the subject is in a group may hang on any team in it.
+        if expressions.iter().any(|expression| expression.membership().asks) {
             for members in policy.groups.values() {
                 needs.add(members, policy);
             }
         }
+        needs.teams.extend(expressions.iter().flat_map(|expression| expression.membership().teams.iter().cloned()));
         needs
     }
 

@@ -56,6 +56,17 @@ impl AccessTemplate {
     }
 }
 
+impl AccessTemplate {
+    /// The texts in it.
+    pub fn texts(&self) -> Vec<&Template> {
+        match self {
+            Self::Github { team } => vec![team],
+            Self::Postgres { role } => vec![role],
+            Self::Ssh { principals } => principals.iter().collect(),
+        }
+    }
+}
+
 /// One concrete piece of access for one subject on one target. Two grants that give equal entitlements share one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entitlement {

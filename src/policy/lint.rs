@@ -403,14 +403,3 @@ fn shared_mappings(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
     }
     remarks
 }
-
-impl AccessTemplate {
-    /// The texts in it.
-    fn texts(&self) -> Vec<&super::condition::Template> {
-        match self {
-            Self::Github { team } => vec![team],
-            Self::Postgres { role } => vec![role],
-            Self::Ssh { principals } => principals.iter().collect(),
-        }
-    }
-}

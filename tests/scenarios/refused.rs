@@ -189,3 +189,41 @@ async fn a_broken_policy_stops_requests_but_not_expiry() {
     assert!(!world.orders.is_member("orders_readonly", "alice"));
     assert!(!world.grant_files().await.iter().any(|path| path.contains("alice-orders")));
 }
+
+/// A policy that gives the orders database to everybody but members of `team`.
+async fn not_for_members_of(team: &str) -> World {
+    let world = World::with_policy(|files| {
+        let file = files.get_mut("policies/roles/incident-response.yaml").unwrap();
+        let text = String::from_utf8(file.clone()).unwrap();
+        let (text, _) = text.split_once("\ntests:").unwrap();
+        let condition = format!("    conditions:\n      - expr: \"!('{team}' in subject.teams)\"\n");
+        let changed = text.replacen("    conditions:\n", &condition, 1);
+        assert_ne!(changed, text);
+        *file = changed.into_bytes();
+    })
+    .await;
+    world.sandbox.add_team("contractors", None).unwrap();
+    world
+}
+
+#[tokio::test]
+async fn whoever_is_in_a_team_that_only_a_condition_names_is_excluded_by_it() {
+    let world = not_for_members_of("contractors").await;
+    world.sandbox.add_to_team("contractors", "alice").unwrap();
+    let alices = world.alice().asks("alice-orders", ORDERS).await;
+    assert_eq!(world.check(alices).await.conclusion, "failure");
+    assert!(world.check(alices).await.summary.contains("contractors"));
+    let bobs = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(bobs).await;
+    assert!(world.is_merged(bobs).await, "he is no contractor");
+}
+
+#[tokio::test]
+async fn a_condition_about_a_team_that_does_not_exist_lets_nobody_pass() {
+    let world = not_for_members_of("contracters").await;
+    let request = world.bob().asks("bob-orders", ORDERS).await;
+    world.wait(chrono::TimeDelta::minutes(10)).await;
+    let check = world.check(request).await;
+    assert_eq!(check.conclusion, "failure", "{}", check.summary);
+    assert!(check.summary.contains("there is no team") && check.summary.contains("contracters"), "{}", check.summary);
+}

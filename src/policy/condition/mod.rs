@@ -27,6 +27,7 @@ pub use source::Span;
 pub use template::Template;
 pub use types::Environment;
 
+use super::name::TeamSlug;
 use super::{Code, Severity};
 use check::Wanted;
 use source::Source;
@@ -42,6 +43,16 @@ struct Compiled {
     program: eval::Program,
     /// Parameters it names.
     params: BTreeSet<String>,
+    membership: Membership,
+}
+
+/// What an expression asks about the teams and groups of the subject.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether it asks at all.
+    pub asks: bool,
+    /// The teams it names: who is in them must be known, whoever else names them.
+    pub teams: BTreeSet<TeamSlug>,
 }
 
 impl fmt::Debug for Expression {
@@ -144,7 +155,7 @@ impl Expression {
             let message = format!("loops are nested deeper than {}", limits::DEEPEST_LOOP);
             return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
         }
-        let params = params_in(&tree);
+        let (params, membership) = (params_in(&tree), membership_in(&tree));
         let places = Source::new(source, places);
         let (mut patterns, mut wrong) = (Vec::new(), Vec::new());
         eval::compile_patterns(&mut tree, &mut patterns, &mut wrong);
@@ -164,7 +175,7 @@ impl Expression {
         let mut problems: Vec<Problem> = wrong.collect();
         problems.extend(check::check(&program, &places, environment, wanted));
         problems.sort_by_key(|problem| problem.span);
-        let compiled = Arc::new(Compiled { program, params });
+        let compiled = Arc::new(Compiled { program, params, membership });
         Checked::new(Some(Self { source: source.to_owned(), compiled }), problems)
     }
 
@@ -178,6 +189,11 @@ impl Expression {
         &self.compiled.params
     }
 
+    /// What it asks about the teams and groups of the subject.
+    pub fn membership(&self) -> &Membership {
+        &self.compiled.membership
+    }
+
     /// Whether it is true in `scope`. Anything but a boolean is an error.
     pub fn is_true(&self, scope: &Scope) -> Result<bool, ExpressionError> {
         match self.value(scope)? {
@@ -187,6 +203,13 @@ impl Expression {
     }
 
     fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        // Nobody is in a team that does not exist: whoever excludes its members, with the name misspelt, would exclude nobody.
+        let named = &self.compiled.membership.teams;
+        if let Some(missing) =
+            scope.subject.missing_teams.iter().find(|slug| named.iter().any(|team| team.as_str() == *slug))
+        {
+            return Err(ExpressionError(format!("there is no team `{missing}` in the organisation")));
+        }
         self.compiled.program.evaluate(scope).map_err(ExpressionError)
     }
 }
@@ -222,6 +245,87 @@ fn params_in(tree: &IdedExpr) -> BTreeSet<String> {
         waiting.extend(limits::parts(node));
     }
     found
+}
+
+/// The teams a tree names where it asks for `subject.teams`: `'x' in subject.teams`, `subject.teams.exists(t, t == 'x')`,
+/// `['x', 'y'].exists(t, t in subject.teams)`. Only where a name surely is a team's: what is taken for one must exist.
+fn membership_in(tree: &IdedExpr) -> Membership {
+    let (mut membership, mut waiting) = (Membership::default(), vec![tree]);
+    while let Some(node) = waiting.pop() {
+        match &node.expr {
+            Expr::Select(select) if matches!(select.field.as_str(), "teams" | "groups") => {
+                membership.asks |= is_variable(&select.operand, "subject");
+            }
+            Expr::Call(call) => {
+                if let ("@in", [name, of]) = (call.func_name.as_str(), call.args.as_slice())
+                    && is_teams(of)
+                {
+                    names(name, &mut membership.teams);
+                }
+            }
+            Expr::Comprehension(each) => {
+                let step = &each.loop_step;
+                match is_teams(&each.iter_range) {
+                    true => compared_with(step, &each.iter_var, &mut membership.teams),
+                    false if is_asked_for(step, &each.iter_var) => names(&each.iter_range, &mut membership.teams),
+                    false => {}
+                }
+            }
+            _ => {}
+        }
+        waiting.extend(limits::parts(node));
+    }
+    membership
+}
+
+fn is_variable(node: &IdedExpr, wanted: &str) -> bool {
+    matches!(&node.expr, Expr::Ident(name) if name == wanted)
+}
+
+fn is_teams(node: &IdedExpr) -> bool {
+    matches!(&node.expr, Expr::Select(select) if select.field == "teams" && is_variable(&select.operand, "subject"))
+}
+
+/// A text that is written out, or each of a list of them.
+fn names(node: &IdedExpr, found: &mut BTreeSet<TeamSlug>) {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(name)) => found.extend(name.inner().parse::<TeamSlug>()),
+        Expr::List(list) => list.elements.iter().for_each(|element| names(element, found)),
+        _ => {}
+    }
+}
+
+/// What `variable` is compared with.
+fn compared_with(tree: &IdedExpr, variable: &str, found: &mut BTreeSet<TeamSlug>) {
+    let mut waiting = vec![tree];
+    while let Some(node) = waiting.pop() {
+        if let Expr::Call(call) = &node.expr
+            && let ("_==_" | "_!=_" | "@in", [one, other]) = (call.func_name.as_str(), call.args.as_slice())
+        {
+            match (is_variable(one, variable), is_variable(other, variable)) {
+                (true, _) => names(other, found),
+                (_, true) => names(one, found),
+                _ => {}
+            }
+        }
+        waiting.extend(limits::parts(node));
+    }
+}
+
+/// Whether it is asked if `variable` is one of the subject's teams.
+fn is_asked_for(tree: &IdedExpr, variable: &str) -> bool {
+    let mut waiting = vec![tree];
+    while let Some(node) = waiting.pop() {
+        if let Expr::Call(call) = &node.expr
+            && let ("@in", [one, of]) = (call.func_name.as_str(), call.args.as_slice())
+            && is_variable(one, variable)
+            && is_teams(of)
+        {
+            return true;
+        }
+        waiting.extend(limits::parts(node));
+    }
+    false
 }
 
 /// The characters before a line and column, both counted from 1.

@@ -52,6 +52,8 @@ pub struct SubjectScope {
     pub login: String,
     /// Slugs of the policy's teams the subject is in.
     pub teams: Vec<String>,
+    /// Slugs an expression may name although GitHub has no such team: who is in it cannot be said.
+    pub missing_teams: Vec<String>,
     /// Names of the policy's groups the subject is in.
     pub groups: Vec<String>,
     /// The subject's entry in `people`, also at the top level as `person`; absent texts are empty.

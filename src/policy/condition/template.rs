@@ -73,11 +73,15 @@ impl Template {
 
     /// The parameters it asks for.
     pub fn params(&self) -> BTreeSet<String> {
-        let expressions = self.parts.iter().filter_map(|part| match part {
-            Part::Expression(expression) => Some(expression.params()),
+        self.expressions().flat_map(Expression::params).cloned().collect()
+    }
+
+    /// The expressions in it.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Expression(expression) => Some(expression),
             Part::Text(_) => None,
-        });
-        expressions.flatten().cloned().collect()
+        })
     }
 
     /// The text with its expressions evaluated: texts, numbers and booleans may be inserted, nothing else.

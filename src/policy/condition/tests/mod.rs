@@ -40,6 +40,7 @@ fn scope() -> Scope {
             ]),
         },
         subject: SubjectScope {
+            missing_teams: Vec::new(),
             login: "alice".into(),
             teams: vec!["engineering".into()],
             groups: vec![],
@@ -49,6 +50,35 @@ fn scope() -> Scope {
         now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
         pull_request: PullRequestScope { number: 7, author: "alice".into() },
     }
+}
+
+#[test]
+fn the_teams_an_expression_asks_for_are_those_it_compares_the_subjects_teams_with() {
+    for (source, asks, teams) in [
+        ("'a' in subject.teams", true, vec!["a"]),
+        ("!('a' in subject.teams) && role.risk == 'high'", true, vec!["a"]),
+        ("subject.teams.exists(t, t == 'a' || 'b' == t)", true, vec!["a", "b"]),
+        ("subject.teams.all(t, t in ['a', 'b'])", true, vec!["a", "b"]),
+        ("['a', 'b'].exists(t, t in subject.teams)", true, vec!["a", "b"]),
+        ("subject.groups.exists(g, g == 'a') && 'b' in subject.teams", true, vec!["b"]),
+        ("'a' in subject.groups", true, vec![]),
+        ("request.ticket == 'a'", false, vec![]),
+    ] {
+        let compiled = Expression::compile(source, &Environment::default()).value.unwrap();
+        let membership = compiled.membership();
+        let found: Vec<&str> = membership.teams.iter().map(|team| team.as_str()).collect();
+        assert_eq!((membership.asks, found), (asks, teams), "{source}");
+    }
+}
+
+#[test]
+fn an_expression_about_a_team_that_does_not_exist_has_no_answer() {
+    let mut scope = scope();
+    scope.subject.missing_teams = vec!["contractors".to_owned()];
+    let about = |source| Expression::compile(source, &Environment::default()).value.unwrap().is_true(&scope);
+    let error = about("!('contractors' in subject.teams)").unwrap_err().to_string();
+    assert_eq!(error, "there is no team `contractors` in the organisation");
+    assert_eq!(about("request.ticket != 'contractors'").ok(), Some(true), "it asks for no team");
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn scopes(role: &'static str, risk: Risk) -> impl Strategy<Value = Scope> {
                     ]),
                 },
                 subject: SubjectScope {
+                    missing_teams: Vec::new(),
                     login: login.clone(),
                     teams: teams.clone(),
                     groups: groups.into_iter().map(str::to_owned).collect(),
