@@ -93,7 +93,7 @@ pub(super) fn memberships(file: Option<&Path>) -> Result<BTreeMap<TeamSlug, Vec<
     let given = policy::testcase::read_given(&name, &bytes).map_err(|findings| {
         let told = findings.iter().map(|finding| {
             let place = format!("{}:{}:{}", tame(&name), finding.place.line, finding.place.column);
-            format!("{place}: {} {}", tame(&finding.message), tame(&finding.help))
+            format!("{place}: {}. {}", tame(&finding.message), tame(&finding.help))
         });
         usage(anyhow!("{}", told.collect::<Vec<_>>().join("\n")))
     })?;

@@ -91,7 +91,7 @@ fn sarif_result(finding: &Finding) -> serde_json::Value {
     if let (Some(location), false) = (location.as_object_mut(), region.is_empty()) {
         location.insert("region".to_owned(), region.into());
     }
-    let help = if finding.help.is_empty() { String::new() } else { format!(" {}", finding.help) };
+    let help = if finding.help.is_empty() { String::new() } else { format!(". {}", finding.help) };
     json!({
         "ruleId": finding.code,
         "level": level,

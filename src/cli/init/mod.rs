@@ -14,6 +14,9 @@ use crate::sandbox::starter_files;
 /// Where the schemas are, for editors.
 const SCHEMAS: &str = ".daypass";
 
+/// Whom GitHub asks to review.
+const OWNERS: &str = ".github/CODEOWNERS";
+
 /// Arguments of `daypass init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
@@ -48,7 +51,7 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
         println!("  {path}");
     }
     println!();
-    if organisation.is_none() {
+    if organisation.is_none() && !args.path.join(OWNERS).exists() {
         println!("CODEOWNERS was left out: say whose teams own the policy with `--organisation NAME`.");
     }
     println!("Next: make the people, teams and targets in `policies/` yours, then");
@@ -87,7 +90,7 @@ fn files(organisation: Option<&OrganisationName>) -> Vec<(String, Vec<u8>)> {
              /policies/ @{organisation}/security @{organisation}/platform-leads\n\
              /.github/ @{organisation}/security @{organisation}/platform-leads\n"
         );
-        add(".github/CODEOWNERS", owners);
+        add(OWNERS, owners);
     }
     // For Visual Studio Code with its YAML extension; other editors go by the first line of each file.
     let settings = serde_json::json!({

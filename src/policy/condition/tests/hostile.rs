@@ -1,7 +1,5 @@
 //! Hostile expressions: nothing overflows a stack, fills the memory or takes long.
 
-use std::time::{Duration as Time, Instant};
-
 use super::super::limits::{self, LONGEST, SHALLOW};
 use super::*;
 
@@ -55,12 +53,10 @@ fn monsters() -> Vec<String> {
 }
 
 #[test]
-fn monsters_are_refused_quickly() {
+fn monsters_are_refused() {
     for monster in monsters() {
-        let begun = Instant::now();
         let compiled = compile(&monster);
         assert!(compiled.is_err(), "{monster}");
-        assert!(begun.elapsed() < Time::from_secs(2), "{:?} {monster}", begun.elapsed());
     }
     let long = "1 == 1 ".repeat(1_000);
     assert_eq!(compile(&long).unwrap_err().code, Code::ExpressionTooLarge);
@@ -164,9 +160,7 @@ fn loops_over_a_few_hundred_names_are_fine() {
         expression.is_true(&Scope { subject, ..scope() })
     };
     assert_eq!(with(300), Ok(true));
-    let begun = Instant::now();
     assert!(with(5_000).unwrap_err().to_string().contains("steps"));
-    assert!(begun.elapsed() < Time::from_secs(1));
 }
 
 #[test]
@@ -185,9 +179,9 @@ fn bombs_are_refused_before_they_go_off() {
     }
 }
 
-/// What is just not refused takes no longer than it should, in a debug build.
+/// What is just not refused comes to an end, in a debug build too.
 #[test]
-fn the_most_work_is_done_in_time() {
+fn the_most_work_is_done() {
     let chain = |times: usize| {
         let list = (0..times).fold("subject.groups".to_owned(), |list, _| format!("{list}.map(x, subject.groups)"));
         compile(&format!("size({list}) == 100"))
@@ -195,12 +189,9 @@ fn the_most_work_is_done_in_time() {
     let most = (1..25).rev().find_map(|times| chain(times).ok()).unwrap();
     let names = (0..100).map(|n| format!("{n:0>200}")).collect();
     let scope = Scope { subject: SubjectScope { groups: names, ..SubjectScope::default() }, ..scope() };
-    let begun = Instant::now();
     assert_eq!(most.is_true(&scope), Ok(true));
-    assert!(begun.elapsed() < Time::from_secs(20), "{:?}", begun.elapsed());
     let pattern = compile("subject.groups.all(g, g.matches(params.pattern))").unwrap();
     let params = BTreeMap::from([("pattern".to_owned(), ParamValue::String(r"^\w+$".into()))]);
     let scope = Scope { request: RequestScope { params, ..scope.request }, ..scope };
     assert_eq!(pattern.is_true(&scope), Ok(true));
-    assert!(begun.elapsed() < Time::from_secs(40), "{:?}", begun.elapsed());
 }
