@@ -112,16 +112,18 @@ impl Needs {
         needs.add_rule(&role.approval, policy);
         let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
         let texts = role.entitlements.iter().flat_map(|entitlement| entitlement.access.texts());
+        let texts: Vec<&Expression> = texts.flat_map(Template::expressions).collect();
         let conditions = role.conditions.iter().map(|condition| &condition.expression);
-        let expressions = conditions.chain(stages.iter().filter_map(|stage| stage.when.as_ref()));
-        let expressions: Vec<&Expression> = expressions.chain(texts.flat_map(Template::expressions)).collect();
-        // Whether the subject is in a group may hang on any team in it.
-        if expressions.iter().any(|expression| expression.membership().asks) {
+        let conditions: Vec<&Expression> =
+            conditions.chain(stages.iter().filter_map(|stage| stage.when.as_ref())).collect();
+        // Any team or group the subject is in may be asked for, so the groups of the policy belong to the facts.
+        if !conditions.is_empty() || texts.iter().any(|expression| expression.membership().asks) {
             for members in policy.groups.values() {
                 needs.add(members, policy);
             }
         }
-        needs.teams.extend(expressions.iter().flat_map(|expression| expression.membership().teams.iter().cloned()));
+        let expressions = conditions.iter().chain(&texts);
+        needs.teams.extend(expressions.flat_map(|expression| expression.membership().teams.iter().cloned()));
         needs
     }
 
