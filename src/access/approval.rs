@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use super::facts::{Account, Directory, Review, ReviewState};
 use super::principals;
 use crate::mutants::{self, Mutant};
 use crate::policy::condition::Scope;
-use crate::policy::model::{Escalation, Stage};
+use crate::policy::model::{Approval, Escalation, Part, Stage};
 use crate::policy::name::{ApprovalName, CommitId, Login, StageName, UserId};
 use crate::policy::{Policy, Principal};
 
@@ -34,8 +35,10 @@ pub struct ApprovalStatus {
 pub struct StageStatus {
     /// Its name.
     pub name: StageName,
-    /// How many people must approve.
+    /// How many people must approve, at the least.
     pub required: u32,
+    /// Its parts, if it has several, as people say them.
+    pub parts: Option<Parts>,
     /// Where it stands.
     pub state: StageState,
     /// Whose approval it uses, with the review's id.
@@ -44,18 +47,31 @@ pub struct StageStatus {
     pub approvers: BTreeSet<Principal>,
     /// The people among them who could still do so now.
     pub candidates: BTreeSet<Account>,
-    /// When it widened, if it has.
+    /// How many people are asked for a review; all, if it does not say.
+    pub ask: Option<u32>,
+    /// When it widened last, if it has.
     pub escalated_at: Option<DateTime<Utc>>,
-    /// When it will widen if nobody approves.
+    /// How often it has widened.
+    pub widened: usize,
+    /// When it will widen, or widen again, if nobody approves.
     pub escalates_at: Option<DateTime<Utc>>,
     /// The condition under which it counts; always, without one.
     pub when: Option<String>,
-    /// What it widens by, as the policy writes it, if it ever does.
+    /// What it widens by next, as the policy writes it, if it does.
     pub escalation: Option<Escalation>,
-    /// The people who could approve once it has widened, besides the candidates.
+    /// The people who could approve once it has widened by all it ever will, besides the candidates.
     pub later: BTreeSet<Account>,
     /// It needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
     pub out_of_reach: bool,
+}
+
+/// The parts of a stage that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Whether all of them must approve, or one.
+    pub all: bool,
+    /// So many of these, in the policy's order.
+    pub parts: Vec<Part>,
 }
 
 /// Where a stage stands.
@@ -182,9 +198,25 @@ impl ApprovalStatus {
     }
 }
 
-/// Judges the rule `name`. `scope` is what its stages' `when` expressions see; without one (pull requests that change the
-/// policy have no request) every stage counts.
-pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: Option<&Scope>) -> ApprovalStatus {
+impl StageStatus {
+    /// Whom to ask for a review, if the stage asks only so many: whoever is asked already, then others, in an order that is
+    /// another one for each pull request, so that the load is spread.
+    pub fn to_ask(&self, pull_request: u64, asked: &BTreeSet<Login>) -> BTreeSet<Login> {
+        let wanted = self.ask.map_or(usize::MAX, |ask| usize::try_from(ask).unwrap_or(usize::MAX));
+        let mut candidates: Vec<&Account> = self.candidates.iter().collect();
+        candidates.sort_by_key(|account| {
+            let lot = Sha256::digest(format!("{pull_request} {}", account.id));
+            (!asked.contains(&account.login), lot)
+        });
+        // Each time it widens, others are asked as well.
+        let left = wanted.saturating_mul(1 + self.widened).saturating_sub(self.approvals.len());
+        candidates.into_iter().take(left).map(|account| account.login.clone()).collect()
+    }
+}
+
+/// Judges a rule. `scope` is what its stages' `when` expressions see; without one (pull requests that change the policy have no
+/// request) every stage counts.
+pub fn judge(rule: &Approval, ballot: Ballot<'_>, scope: Option<&Scope>) -> ApprovalStatus {
     let latest = latest_words(ballot);
     let mut yes: Vec<(&Account, &Review)> = Vec::new();
     let mut discounted = Vec::new();
@@ -194,7 +226,7 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
             None => yes.extend(review.author.as_ref().map(|author| (author, *review))),
         }
     }
-    let mut judged = walk(stages, &yes, ballot, scope);
+    let mut judged = seating::walk(rule, &yes, ballot, scope);
     let everybody: BTreeSet<Principal> = judged.iter().flat_map(|stage| stage.approvers.iter().cloned()).collect();
     for (account, _) in &yes {
         if !principals::includes(&everybody, account, ballot.policy, ballot.directory) {
@@ -209,21 +241,23 @@ pub fn judge(name: &ApprovalName, stages: &[Stage], ballot: Ballot<'_>, scope: O
         .filter(|account| ballot.involved.how(account).is_none())
         .filter(|account| principals::includes(&everybody, account, ballot.policy, ballot.directory))
         .collect();
-    for stage in &mut judged {
-        let used: BTreeSet<&Account> = stage.approvals.iter().map(|(account, _)| account).collect();
-        let free = |account: &Account| ballot.involved.how(account).is_none() && !used.contains(account);
-        let people =
-            |principals| principals::people(principals, ballot.policy, ballot.directory).into_iter().filter(free);
-        let later = stage.escalation.iter().flat_map(|escalation| people(&escalation.to)).collect::<BTreeSet<_>>();
-        let candidates = people(&stage.approvers).collect::<BTreeSet<_>>();
-        stage.later = later.difference(&candidates).cloned().collect();
-        stage.candidates = candidates;
-        stage.out_of_reach = matches!(stage.state, StageState::Open | StageState::Waiting)
-            && !principals::written_out(&stage.approvers, ballot.policy).contains(&Principal::Everyone)
-            && stage.candidates.len() + stage.approvals.len() < stage.required as usize
-            && stage.escalates_at.is_none();
+    for (status, stage) in judged.iter_mut().zip(&rule.stages) {
+        reach(status, stage, ballot);
     }
-    ApprovalStatus { rule: name.clone(), stages: judged, objections, discounted }
+    ApprovalStatus { rule: rule.name.clone(), stages: judged, objections, discounted }
+}
+
+/// Finds out who could still approve a stage, now and in the end.
+fn reach(status: &mut StageStatus, stage: &Stage, ballot: Ballot<'_>) {
+    let used: BTreeSet<&Account> = status.approvals.iter().map(|(account, _)| account).collect();
+    let free = |account: &Account| ballot.involved.how(account).is_none() && !used.contains(account);
+    let people = |principals| principals::people(principals, ballot.policy, ballot.directory).into_iter().filter(free);
+    let candidates = people(&status.approvers).collect::<BTreeSet<_>>();
+    let later = people(&stage.everybody()).collect::<BTreeSet<_>>();
+    status.later = later.difference(&candidates).cloned().collect();
+    status.candidates = candidates;
+    let undecided = matches!(status.state, StageState::Open | StageState::Waiting) && status.escalates_at.is_none();
+    status.out_of_reach = undecided && !seating::can_be_met(stage, status, ballot);
 }
 
 /// The latest review of each person that says yes or no, or withdraws it. Remarks and unfinished reviews change nothing.
@@ -269,152 +303,6 @@ fn discount(review: &Review, ballot: Ballot<'_>) -> Option<Discount> {
     None
 }
 
-/// Goes through the stages in order, handing out the approvals so that as many stages as possible, earlier ones first, are
-/// satisfied by different people.
-fn walk(stages: &[Stage], yes: &[(&Account, &Review)], ballot: Ballot<'_>, scope: Option<&Scope>) -> Vec<StageStatus> {
-    let judged_at = ballot.merged_at.unwrap_or(ballot.now);
-    let mut seats = Seating::new(yes.len());
-    let mut opened_at = Some(ballot.opened_at);
-    let mut judged: Vec<StageStatus> = Vec::new();
-    let mut demands: Vec<Demand> = Vec::new();
-    for stage in stages {
-        let counts = match (&stage.when, scope) {
-            (Some(when), Some(scope)) => when.is_true(scope).map_err(|error| error.to_string()),
-            _ => Ok(true),
-        };
-        let mut status = StageStatus {
-            name: stage.name.clone(),
-            required: stage.required,
-            state: StageState::Waiting,
-            approvals: Vec::new(),
-            approvers: stage.approvers.clone(),
-            candidates: BTreeSet::new(),
-            escalated_at: None,
-            escalates_at: None,
-            when: stage.when.as_ref().map(|when| when.source().to_owned()),
-            escalation: stage.escalate.clone(),
-            later: BTreeSet::new(),
-            out_of_reach: false,
-        };
-        match counts {
-            Err(message) => {
-                status.state = StageState::Failed(message);
-                opened_at = None;
-            }
-            Ok(false) => status.state = StageState::Skipped,
-            Ok(true) => {
-                if let (Some(opened), Some(escalation)) = (opened_at, &stage.escalate) {
-                    let due = opened + escalation.after.delta();
-                    if due <= judged_at {
-                        status.escalated_at = Some(due);
-                        status.approvers.extend(escalation.to.iter().cloned());
-                    } else {
-                        status.escalates_at = Some(due);
-                    }
-                }
-                let eligible: Vec<usize> = (0..yes.len())
-                    .filter(|&voter| {
-                        let (account, _) = yes[voter];
-                        principals::includes(&status.approvers, account, ballot.policy, ballot.directory)
-                    })
-                    .collect();
-                // Since when each of them counts: whoever may only approve because the stage widened, not before that.
-                let since = |voter: usize| {
-                    let (account, review) = yes[voter];
-                    let given = review.submitted_at.unwrap_or(ballot.opened_at);
-                    let widened = status
-                        .escalated_at
-                        .filter(|_| !principals::includes(&stage.approvers, account, ballot.policy, ballot.directory));
-                    widened.map_or(given, |widened| given.max(widened))
-                };
-                let voters = eligible.iter().map(|&voter| (voter, since(voter))).collect();
-                demands.push(Demand { required: stage.required, voters });
-                let satisfied = seats.seat(judged.len(), stage.required, &eligible) && stage.required > 0;
-                opened_at = match opened_at {
-                    Some(opened) if satisfied => {
-                        status.state = StageState::Satisfied;
-                        Some(satisfied_at(&demands, yes.len(), opened))
-                    }
-                    Some(_) => {
-                        status.state = StageState::Open;
-                        None
-                    }
-                    None => None,
-                };
-            }
-        }
-        judged.push(status);
-    }
-    for (index, status) in judged.iter_mut().enumerate() {
-        status.approvals = seats.of(index).map(|voter| (yes[voter].0.clone(), yes[voter].1.id)).collect();
-    }
-    judged
-}
-
-/// What a stage demands, and who could give it since when.
-struct Demand {
-    required: u32,
-    voters: Vec<(usize, DateTime<Utc>)>,
-}
-
-/// The first time, from `opened` on, at which all `demands` could be met by different voters. Not the time of those who happen to be
-/// seated: somebody who approved earlier may have done as well.
-fn satisfied_at(demands: &[Demand], voters: usize, opened: DateTime<Utc>) -> DateTime<Utc> {
-    let times = demands.iter().flat_map(|demand| &demand.voters).map(|(_, since)| (*since).max(opened));
-    let times: BTreeSet<DateTime<Utc>> = times.collect();
-    let met = |time: &DateTime<Utc>| {
-        let mut seats = Seating::new(voters);
-        demands.iter().enumerate().all(|(stage, demand)| {
-            let by_then = demand.voters.iter().filter(|(_, since)| since <= time);
-            seats.seat(stage, demand.required, &by_then.map(|(voter, _)| *voter).collect::<Vec<_>>())
-        })
-    };
-    times.iter().find(|time| met(time)).copied().unwrap_or(opened)
-}
-
-/// Seats voters at stages, each at most once, moving those already seated if that frees a seat (augmenting paths, so an
-/// earlier stage never loses what it has).
-struct Seating {
-    /// Per voter: the stage it is seated at.
-    at: Vec<Option<usize>>,
-    /// Per stage seen so far: the voters it accepts.
-    accepts: BTreeMap<usize, Vec<usize>>,
-}
-
-impl Seating {
-    fn new(voters: usize) -> Self {
-        Self { at: vec![None; voters], accepts: BTreeMap::new() }
-    }
-
-    /// Fills up to `required` seats of `stage`; true if all are taken.
-    fn seat(&mut self, stage: usize, required: u32, eligible: &[usize]) -> bool {
-        self.accepts.insert(stage, eligible.to_vec());
-        (0..required).all(|_| self.fill(stage, &mut BTreeSet::new()))
-    }
-
-    fn fill(&mut self, stage: usize, visited: &mut BTreeSet<usize>) -> bool {
-        let candidates = self.accepts.get(&stage).cloned().unwrap_or_default();
-        for voter in candidates {
-            if !visited.insert(voter) || self.at[voter] == Some(stage) {
-                continue;
-            }
-            let free = match self.at[voter] {
-                None => true,
-                Some(_) if mutants::is(Mutant::OnePersonTwoStages) => true,
-                Some(other) => self.fill(other, visited),
-            };
-            if free {
-                self.at[voter] = Some(stage);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn of(&self, stage: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.at.len()).filter(move |&voter| self.at[voter] == Some(stage))
-    }
-}
-
+mod seating;
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,12 @@ use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, Stage
 use super::entitlements::{self, Recipient};
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review};
 use super::grant::{Grant, GrantId, Window};
-use super::principals::{self, includes};
+use super::machine;
+use super::principals::includes;
 use crate::mutants::{self, Mutant};
 use crate::policy::condition::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 use crate::policy::entitlement::Entitlement;
-use crate::policy::model::{Person, Role};
+use crate::policy::model::{Approval, Person, Role};
 use crate::policy::name::Slug;
 use crate::policy::{Code, Finding, Place, Policy, Request, Severity, judge};
 
@@ -189,7 +190,11 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     decision.findings.extend(planning(request, judged_at));
     let (involved, unknown) = involved(case.facts, Some(&subject), case);
     decision.findings.extend(unknown);
-    let approval = approve(request, role, &involved, &scope, case);
+    let mut approval = approve(request, role, &involved, &scope, case);
+    if author.bot || subject.bot {
+        let sponsored = machine::sponsor(role, &mut approval, ballot(&involved, case));
+        decision.findings.extend(machine::refusals(request, role, sponsored));
+    }
     decision.findings.extend(approval_findings(request, &approval));
     decision.approval = Some(approval);
     decision
@@ -389,15 +394,12 @@ pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) ->
 }
 
 fn approve(request: &Request, role: &Role, involved: &Involved, scope: &Scope, case: Case<'_>) -> ApprovalStatus {
-    let rule = case.policy.approvals.get(&role.approval);
-    let stages = match rule {
-        Some(rule) if !request.break_glass => rule.stages.as_slice(),
-        _ => &[],
-    };
-    approval::judge(&role.approval, stages, ballot(involved, case), Some(scope))
+    let rule = case.policy.approvals.get(&role.approval).filter(|_| !request.break_glass);
+    let none = Approval { name: role.approval.clone(), stages: Vec::new(), distinct: true, cool_down: None };
+    approval::judge(rule.unwrap_or(&none), ballot(involved, case), Some(scope))
 }
 
-fn ballot<'a>(involved: &'a Involved, case: Case<'a>) -> Ballot<'a> {
+pub(super) fn ballot<'a>(involved: &'a Involved, case: Case<'a>) -> Ballot<'a> {
     Ballot {
         policy: case.policy,
         directory: case.directory,
@@ -508,7 +510,7 @@ pub fn replacement(request: &Request, grant: &Grant, decision: &Decision, case: 
 fn approves(role: &crate::policy::name::RoleName, account: &Account, case: Case<'_>) -> bool {
     let rule = case.policy.roles.get(role).and_then(|role| case.policy.approvals.get(&role.approval));
     rule.is_some_and(|rule| {
-        rule.stages.iter().any(|stage| principals::includes(&stage.approvers, account, case.policy, case.directory))
+        rule.stages.iter().any(|stage| includes(&stage.approvers(), account, case.policy, case.directory))
     })
 }
 
@@ -528,5 +530,5 @@ pub fn policy_change(case: Case<'_>) -> Result<(ApprovalStatus, Vec<Finding>), F
         });
     };
     let (involved, findings) = involved(case.facts, None, case);
-    Ok((approval::judge(&rule.name, &rule.stages, ballot(&involved, case), None), findings))
+    Ok((approval::judge(rule, ballot(&involved, case), None), findings))
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use super::approval::{ApprovalStatus, Discount, StageState, StageStatus};
+use super::approval::{ApprovalStatus, Discount, Parts, StageState, StageStatus};
 use super::decide::{Decision, Verdict};
 use super::grant::{Grant, Window};
 use super::text::{Text, when};
@@ -356,7 +356,7 @@ impl StageNode {
             logins.sort();
             logins
         };
-        let later = stage.escalation.as_ref().filter(|_| stage.escalated_at.is_none()).map(|escalation| Later {
+        let later = stage.escalation.as_ref().map(|escalation| Later {
             after: escalation.after,
             at: stage.escalates_at,
             to: escalation.to.clone(),
@@ -391,7 +391,10 @@ fn stage_text(stage: &StageStatus) -> Text {
         StageState::Open => {
             let text = name.words(": open").then(given).words(". Approve with a code review: ").then(approvers(stage));
             match (stage.escalated_at, stage.escalates_at) {
-                (Some(at), _) => text.words(format!("; widened at {}", when(at))),
+                (Some(at), Some(again)) => {
+                    text.words(format!("; widened at {}, and will again at {}", when(at), when(again)))
+                }
+                (Some(at), None) => text.words(format!("; widened at {}", when(at))),
                 (None, Some(at)) => text.words(format!("; widens at {}", when(at))),
                 (None, None) => text,
             }
@@ -402,8 +405,10 @@ fn stage_text(stage: &StageStatus) -> Text {
 
 /// Who may approve: how many of whom, and which people that is.
 fn approvers(stage: &StageStatus) -> Text {
-    let text = if stage.required == 1 { Text::new() } else { Text::new().words(format!("{} of ", stage.required)) };
-    let text = text.names(&stage.approvers);
+    let text = match &stage.parts {
+        Some(parts) => parts_text(parts),
+        None => some_of(stage.required, &stage.approvers),
+    };
     if stage.candidates.is_empty() {
         return text;
     }
@@ -412,6 +417,23 @@ fn approvers(stage: &StageStatus) -> Text {
         0 => text,
         more => text.words(format!(" and {more} more")),
     }
+}
+
+/// So many of these.
+fn some_of(required: u32, approvers: &BTreeSet<Principal>) -> Text {
+    let text = if required == 1 { Text::new() } else { Text::new().words(format!("{required} of ")) };
+    text.names(approvers)
+}
+
+fn parts_text(parts: &Parts) -> Text {
+    let mut text = Text::new();
+    for (index, part) in parts.parts.iter().enumerate() {
+        if index > 0 {
+            text = text.words(if parts.all { ", and " } else { ", or " });
+        }
+        text = text.then(some_of(part.required, &part.approvers));
+    }
+    text
 }
 
 fn discounted(login: Option<&Login>, why: &Discount) -> Text {

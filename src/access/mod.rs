@@ -11,6 +11,7 @@ pub mod given;
 pub mod grant;
 pub mod impact;
 pub mod judgement;
+mod machine;
 pub mod plan;
 pub mod principals;
 pub mod reach;

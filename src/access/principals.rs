@@ -109,6 +109,7 @@ impl Needs {
         if let Some(break_glass) = &role.break_glass {
             needs.add(&break_glass.requesters, policy);
         }
+        needs.add(&role.machines.sponsors, policy);
         needs.add_rule(&role.approval, policy);
         let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
         let texts = role.entitlements.iter().flat_map(|entitlement| entitlement.access.texts());
@@ -130,10 +131,7 @@ impl Needs {
     /// What judging the approval rule `name` needs.
     pub fn add_rule(&mut self, name: &crate::policy::name::ApprovalName, policy: &Policy) {
         for stage in policy.approvals.get(name).map(|rule| rule.stages.as_slice()).unwrap_or_default() {
-            self.add(&stage.approvers, policy);
-            if let Some(escalation) = &stage.escalate {
-                self.add(&escalation.to, policy);
-            }
+            self.add(&stage.everybody(), policy);
         }
     }
 }

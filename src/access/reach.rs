@@ -134,11 +134,11 @@ pub struct StageReach {
     pub name: StageName,
     /// The expression that says for which requests it counts.
     pub when: Option<String>,
-    /// How many different people must approve.
+    /// How many different people must approve, at the least.
     pub required: u32,
     /// Who can from the beginning.
     pub approvers: Crowd,
-    /// After how long others can too, and who then can, the first ones included.
+    /// After how long others can too, and who then can in the end, the first ones included.
     pub later: Option<(Duration, Crowd)>,
 }
 
@@ -170,15 +170,12 @@ impl StageReach {
     /// Who can approve `stage`.
     pub fn of(stage: &Stage, policy: &Policy, directory: &Directory) -> Self {
         let crowd = |principals: &BTreeSet<Principal>| Crowd::of(principals, policy, directory).without_bots();
-        let later = stage.escalate.as_ref().map(|escalation| {
-            let all = stage.approvers.union(&escalation.to).cloned().collect();
-            (escalation.after, crowd(&all))
-        });
+        let later = stage.escalate.first().map(|first| (first.after, crowd(&stage.everybody())));
         Self {
             name: stage.name.clone(),
             when: stage.when.as_ref().map(|when| when.source().to_owned()),
-            required: stage.required,
-            approvers: crowd(&stage.approvers),
+            required: stage.required(),
+            approvers: crowd(&stage.approvers()),
             later,
         }
     }

@@ -101,6 +101,7 @@ impl Engine {
         let occasion = format!("{}-{verdict:?}", pull.head);
         let now = self.inner.clock.now();
         tx.record(&Event::new(repository, EventKind::Decided, about, occasion, now, details)).await?;
+        tell_escalations(&mut tx, repository, pull.number, judgement, now).await?;
         tx.assert_held(claim).await?;
         tx.commit().await?;
         let mut tx = self.inner.store.begin().await?;
@@ -177,11 +178,14 @@ impl Engine {
             return Ok(());
         }
         let (mut users, mut teams) = (BTreeSet::new(), BTreeSet::new());
+        let asked = github.requested_reviewers(pull.number).await?;
         for stage in judgement.approvals().flat_map(ApprovalStatus::open) {
-            reviewers(&stage.approvers, policy, &mut users, &mut teams);
+            match stage.ask {
+                Some(_) => users.extend(stage.to_ask(pull.number, &asked.users)),
+                None => reviewers(&stage.approvers, policy, &mut users, &mut teams),
+            }
         }
         users.retain(|login| pull.author.as_ref().is_none_or(|author| author.login != *login));
-        let asked = github.requested_reviewers(pull.number).await?;
         users.retain(|login| !asked.users.contains(login));
         teams.retain(|slug| !asked.teams.contains(slug));
         for login in users {
@@ -233,6 +237,29 @@ async fn say_obstacle(
     let id = format!("{repository}/pull-{}/{}/{obstacle}", pull.number, pull.head);
     if tx.say(repository, pull.number, &Message { id, body: words::obstacle(obstacle) }, now).await? {
         tx.schedule(&Job::Messages(repository.clone(), pull.number), now).await?;
+    }
+    Ok(())
+}
+
+/// Tells that a stage has widened: once for each time it does.
+async fn tell_escalations(
+    tx: &mut Tx,
+    repository: &RepositoryName,
+    pull: u64,
+    judgement: &Judgement,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    for stage in judgement.approvals().flat_map(ApprovalStatus::open) {
+        let Some(at) = stage.escalated_at else { continue };
+        let about = format!("pull-{pull}");
+        let occasion = format!("{}-{}", stage.name, at.timestamp());
+        let id = format!("{repository}/{about}/escalated/{occasion}");
+        if tx.say(repository, pull, &Message { id, body: words::escalated(stage) }, now).await? {
+            tx.schedule(&Job::Messages(repository.clone(), pull), now).await?;
+        }
+        let details = serde_json::json!({ "pull_request": pull, "stage": stage.name, "at": at,
+            "approvers": stage.approvers });
+        tx.record(&Event::new(repository, EventKind::Escalated, about, occasion, now, details)).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use super::markdown::{block, code, plain, sentence};
-use crate::access::approval::ApprovalStatus;
+use crate::access::approval::{ApprovalStatus, StageStatus};
 use crate::access::change::Subject;
 use crate::access::decide::{Removal, Verdict};
 use crate::access::explain::{ApprovalTree, Status, Tree};
@@ -194,6 +194,17 @@ fn findings_section(findings: &[Finding]) -> String {
         text.push_str(&format!("- … and {} more; see the annotations of the check.\n", findings.len() - 50));
     }
     text
+}
+
+/// A stage has waited too long, and others may approve it now.
+pub(super) fn escalated(stage: &StageStatus) -> String {
+    let who: Vec<String> = stage.approvers.iter().map(|principal| code(&principal.to_string())).collect();
+    let again = stage.escalates_at.map_or_else(String::new, |at| format!(" It widens again at {}.", when(at)));
+    format!(
+        "⏫ **Stage {} still waits for approval.** From now on these may give it: {}.{again}",
+        code(stage.name.as_str()),
+        who.join(", ")
+    )
 }
 
 /// Access works now.

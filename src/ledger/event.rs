@@ -17,6 +17,8 @@ pub enum EventKind {
     Withdrawn,
     /// A merged request was verified: the grant is live or scheduled.
     Granted,
+    /// A stage waited too long, and others may approve it now.
+    Escalated,
     /// A scheduled grant began.
     Started,
     /// A grant ended.
@@ -42,6 +44,7 @@ impl EventKind {
             Self::Decided => "decided",
             Self::Withdrawn => "withdrawn",
             Self::Granted => "granted",
+            Self::Escalated => "escalated",
             Self::Started => "started",
             Self::Ended => "ended",
             Self::Refused => "refused",

@@ -71,6 +71,8 @@ codes! {
     ExtendsCircle = "DP0218", "Roles extend each other in a circle", "Remove one of the references. Templates are followed 32 deep.";
     UnclearInheritance = "DP0219", "A role inherits different things", "Two of those it extends say something different, and the role itself says nothing. Both places are shown. Say in the role which one holds.";
     BadTable = "DP0220", "A table cannot be used", "A table is a list of rows, each with a value for every column. `${each.COLUMN}` stands for a value; the name of what is made from several rows must hold one.";
+    BadCalendar = "DP0221", "A calendar cannot be read", "It needs a `time_zone` such as `Europe/Berlin`, and hours such as `09:00-17:00` that end after they begin.";
+    UnknownCalendar = "DP0222", "A calendar does not exist", "Define it under `calendars`, or correct the spelling.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
@@ -95,6 +97,8 @@ codes! {
     StartTooFar = "DP0416", "The start is too far away", "Plan at most 90 days ahead: approval ages.";
     WindowOver = "DP0417", "The window is over already", "Choose a later `start`.";
     RoleChanged = "DP0418", "The role no longer gives what was approved", "The role was changed between the approval and the planned start. Ask again; reviewers then see what it gives now.";
+    MachineRefused = "DP0419", "A machine may not ask for this, or not like this", "Bots and AI agents have no emergencies, and need a human approval: where nobody has to approve, they get nothing.";
+    DeniedRecently = "DP0420", "The same request was denied a short while ago", "The approval rule has a `cool_down`. Talk to whoever denied it, or wait.";
     MixedPullRequest = "DP0501", "Grants and policies are changed together", "Open two pull requests; they are approved by different people.";
     OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
     GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";

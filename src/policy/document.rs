@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use serde_json::json;
 
 use super::model::{MergeMethod, MergeMode, ParamValue, Requirement, Risk, TargetKind};
-use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName, TeamSlug};
+use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, StageName, TargetName, TeamSlug};
 use super::principal::Principal;
 use super::testcase::PolicyTest;
 use super::yaml::decode::integer;
@@ -36,6 +36,8 @@ document! {
         templates: Entries<RoleName, RoleDoc> = Entries::default(),
         /// What people can ask for.
         roles: Entries<RoleName, RoleDoc> = Entries::default(),
+        /// When people are at work, to be named by escalations.
+        calendars: Entries<CalendarName, CalendarDoc> = Entries::default(),
         /// Who has to approve what.
         approvals: Entries<ApprovalName, ApprovalDoc> = Entries::default(),
         /// What this policy is expected to decide. `daypass test` runs them.
@@ -146,6 +148,8 @@ document! {
         approval: Option<At<ApprovalName>> = None,
         /// The emergency path. Without it there is none.
         break_glass: Option<BreakGlassDoc> = None,
+        /// What holds for requests by bots, or for them.
+        machines: Option<MachinesDoc> = None,
         /// What a request can choose, for use as `params.NAME`.
         params: Entries<ParamName, ParamDoc> = Entries::default(),
         /// What it gives.
@@ -174,6 +178,17 @@ document! {
         max_duration: Option<At<Duration>> = None,
         /// How soon its use must be reviewed; 24h unless set.
         review_within: Option<Duration> = None,
+    }
+}
+
+document! {
+    /// What holds for requests by bots and AI agents, or for them. They must be named as `app:SLUG` to ask at all.
+    pub(crate) struct MachinesDoc, "`machines`" {
+        /// The ceiling for them; 1h unless set.
+        max_duration: Option<At<Duration>> = None,
+        /// People of whom one must be among the approvers. Whoever may approve anyway, if left out; if nobody has to approve, a
+        /// machine gets nothing.
+        sponsors: Vec<At<Principal>> = Vec::new(),
     }
 }
 
@@ -242,30 +257,74 @@ document! {
 }
 
 document! {
+    /// When people are at work: certain days, from one time of day to another.
+    pub(crate) struct CalendarDoc, "a calendar" {
+        /// By the clocks of this place: a name such as `Europe/Berlin`.
+        time_zone: At<String>,
+        /// The days of the week; Monday to Friday unless set.
+        days: Vec<Weekday> = crate::policy::calendar::WORKING_DAYS.to_vec(),
+        /// The hours, as `09:00-17:00`, which is what they are unless set.
+        hours: Option<At<String>> = None,
+        /// Days on which nobody works: `2026-12-25`.
+        holidays: Vec<NaiveDate> = Vec::new(),
+    }
+}
+
+one_of_words!(Weekday, "a day of the week", {
+    "mon" => Weekday::Mon,
+    "tue" => Weekday::Tue,
+    "wed" => Weekday::Wed,
+    "thu" => Weekday::Thu,
+    "fri" => Weekday::Fri,
+    "sat" => Weekday::Sat,
+    "sun" => Weekday::Sun,
+});
+
+document! {
     /// Who has to approve.
     pub(crate) struct ApprovalDoc, "an approval rule" {
         /// Makes one rule from each row of a table.
         for_each: Option<Row> = None,
         /// In order: a stage opens when the one before it is satisfied. None at all: approved at once.
         stages: Vec<StageDoc>,
+        /// Whether the approval of one person counts for one stage at most; true unless set.
+        distinct: bool = true,
+        /// How long after a denial the same subject cannot ask for the same role again. Not at all, if left out.
+        cool_down: Option<Duration> = None,
         /// Warnings that are meant to be so for this rule: a code with the reason.
         allow: Entries<Code, String> = Entries::default(),
     }
 }
 
 document! {
-    /// One stage of an approval rule.
+    /// One stage of an approval rule: `approvers`, `all_of` or `any_of`.
     pub(crate) struct StageDoc, "a stage" {
         /// Its name.
         name: At<StageName>,
         /// A CEL expression: the stage counts only if it is true. Always, if left out.
         when: Option<At<String>> = None,
         /// Who may approve.
+        approvers: Option<Vec<At<Principal>>> = None,
+        /// How many different people must; 1 unless set.
+        required: Option<At<u32>> = None,
+        /// Instead of `approvers`: parts that must all approve, each by people of its own.
+        all_of: Option<At<Vec<PartDoc>>> = None,
+        /// Instead of `approvers`: parts of which one must approve.
+        any_of: Option<At<Vec<PartDoc>>> = None,
+        /// How many people are asked for a review, chosen so that the load is spread. Everybody, and teams as teams, if left out.
+        ask: Option<At<u32>> = None,
+        /// Who else may approve after a while; several, if it widens again and again.
+        escalate: Steps = Steps::default(),
+    }
+}
+
+document! {
+    /// A part of a stage.
+    pub(crate) struct PartDoc, "a part of a stage" {
+        /// Who may approve.
         approvers: Vec<At<Principal>>,
         /// How many different people must; 1 unless set.
         required: Option<At<u32>> = None,
-        /// Who else may approve after a while.
-        escalate: Option<EscalationDoc> = None,
     }
 }
 
@@ -273,9 +332,29 @@ document! {
     /// Widens a stage that stays open.
     pub(crate) struct EscalationDoc, "`escalate`" {
         /// How long after the stage opened.
-        after: Duration,
+        after: At<Duration>,
+        /// Only time within this counts. All time, if left out.
+        calendar: Option<At<CalendarName>> = None,
         /// Who may approve from then on, besides the approvers.
         to: Vec<At<Principal>>,
+    }
+}
+
+/// The steps in which a stage widens: one, or a list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Steps(pub Vec<EscalationDoc>);
+
+impl Decode for Steps {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => Vec::decode(node, report).map(Self),
+            _ => EscalationDoc::decode(node, report).map(|step| Self(vec![step])),
+        }
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        let step = EscalationDoc::schema(schemas);
+        json!({ "anyOf": [step.clone(), { "type": "array", "items": step }] })
     }
 }
 
@@ -339,6 +418,22 @@ impl Decode for ParamValue {
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
         json!({ "type": ["string", "integer", "boolean"] })
+    }
+}
+
+impl Decode for NaiveDate {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let text = String::decode(node, report)?;
+        let day = text.parse().ok();
+        if day.is_none() {
+            let message = format!("`{}` is not a day: write it as 2026-12-25", super::yaml::decode::shortened(&text));
+            report.error(&node.spot, Code::BadTime, message, "");
+        }
+        day
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": "string", "format": "date" })
     }
 }
 
@@ -409,6 +504,7 @@ one_of_words!(TargetKind, "a kind of target", {
 decode_from_text!(Login, BadName, { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}(\\[bot\\])?$" });
 decode_from_text!(TeamSlug, BadName, { "type": "string" });
 decode_from_text!(GroupName, BadName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,99}$" });
+decode_from_text!(CalendarName, BadName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,99}$" });
 decode_from_text!(TargetName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
 decode_from_text!(RoleName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
 decode_from_text!(ApprovalName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });

@@ -148,11 +148,7 @@ fn named(principals: &BTreeSet<Principal>, policy: &Policy) -> Option<BTreeSet<L
 
 /// Everybody who can ever approve a stage, if all are named.
 fn approvers(stage: &Stage, policy: &Policy) -> Option<BTreeSet<Login>> {
-    let mut people = named(&stage.approvers, policy)?;
-    if let Some(escalation) = &stage.escalate {
-        people.extend(named(&escalation.to, policy)?);
-    }
-    Some(people)
+    named(&stage.everybody(), policy)
 }
 
 fn of_rule(spot: &Spot, rule: &Approval, policy: &Policy) -> Vec<Remark> {
@@ -160,9 +156,9 @@ fn of_rule(spot: &Spot, rule: &Approval, policy: &Policy) -> Vec<Remark> {
     let stages: Option<Vec<(BTreeSet<Login>, u32)>> = rule
         .stages
         .iter()
-        // Those with a condition may never meet.
-        .filter(|stage| stage.when.is_none())
-        .map(|stage| approvers(stage, policy).map(|people| (people, stage.required)))
+        // Those with a condition may never meet, and people may serve twice if the rule says so.
+        .filter(|stage| stage.when.is_none() && rule.distinct)
+        .map(|stage| approvers(stage, policy).map(|people| (people, stage.required())))
         .collect();
     if let Some(stages) = stages.filter(|stages| !can_be_satisfied(stages)) {
         let needed: u32 = stages.iter().map(|(_, required)| required).sum();
@@ -235,7 +231,7 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
         let (Some(approvers), Some(requesters)) = (approvers(stage, policy), named(&role.requesters, policy)) else {
             continue;
         };
-        let required = usize::try_from(stage.required).unwrap_or(usize::MAX);
+        let required = usize::try_from(stage.required()).unwrap_or(usize::MAX);
         let stuck = |login: &&Login| approvers.contains(*login) && approvers.len() - 1 < required;
         let stuck: Vec<String> = requesters.iter().filter(stuck).map(ToString::to_string).collect();
         if !stuck.is_empty() && approvers.len() >= required {
@@ -273,8 +269,7 @@ fn open_to_everyone(role: &Role, policy: &Policy) -> Vec<&'static str> {
         open.push("break the glass for");
     }
     let stages = policy.approvals.get(&role.approval).map(|rule| rule.stages.as_slice()).unwrap_or_default();
-    let widened = |stage: &Stage| stage.escalate.as_ref().is_some_and(|escalation| everyone(&escalation.to));
-    if stages.iter().any(|stage| everyone(&stage.approvers) || widened(stage)) {
+    if stages.iter().any(|stage| everyone(&stage.everybody())) {
         open.push("approve");
     }
     open
@@ -285,15 +280,13 @@ fn own_approvers(role: &Role, policy: &Policy) -> BTreeSet<String> {
     let rules = [Some(&role.approval), policy.settings.policy_approval.as_ref()];
     let stages =
         rules.into_iter().flatten().filter_map(|name| policy.approvals.get(name)).flat_map(|rule| &rule.stages);
-    let named =
-        stages.flat_map(|stage| stage.approvers.iter().chain(stage.escalate.iter().flat_map(|wider| &wider.to)));
-    let written = named.flat_map(|principal| match principal {
-        Principal::Group(name) => policy.groups.get(name).into_iter().flatten().collect(),
-        other => vec![other],
+    let written = stages.flat_map(Stage::everybody).flat_map(|principal| match principal {
+        Principal::Group(name) => policy.groups.get(&name).cloned().unwrap_or_default(),
+        other => BTreeSet::from([other]),
     });
-    let approvers: BTreeSet<&str> = written
+    let approvers: BTreeSet<String> = written
         .filter_map(|principal| match principal {
-            Principal::Team(slug) => Some(slug.as_str()),
+            Principal::Team(slug) => Some(slug.to_string()),
             _ => None,
         })
         .collect();
@@ -301,7 +294,7 @@ fn own_approvers(role: &Role, policy: &Policy) -> BTreeSet<String> {
         AccessTemplate::Github { team } => Some(team.source()),
         _ => None,
     });
-    given.filter(|team| approvers.contains(team)).map(str::to_owned).collect()
+    given.filter(|team| approvers.contains(*team)).map(str::to_owned).collect()
 }
 
 fn unused_params(role: &Role) -> Vec<String> {

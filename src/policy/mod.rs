@@ -1,5 +1,6 @@
 //! What the YAML says: parsing with places, names, conditions, findings. Pure: bytes in, values and findings out.
 
+pub mod calendar;
 pub mod condition;
 pub mod duration;
 pub mod entitlement;

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Duration;
+use super::calendar::Calendar;
 use super::condition::Expression;
 use super::entitlement::EntitlementTemplate;
 use super::finding::Place;
@@ -192,6 +194,8 @@ pub struct Role {
     pub approval: ApprovalName,
     /// The emergency path, if the role has one.
     pub break_glass: Option<BreakGlass>,
+    /// What holds for bots.
+    pub machines: Machines,
     /// Declared parameters.
     pub params: BTreeMap<ParamName, ParamSpec>,
     /// What it gives.
@@ -232,6 +236,15 @@ pub struct BreakGlass {
     pub max_duration: Duration,
     /// How soon an eligible approver must review its use.
     pub review_within: Duration,
+}
+
+/// What holds for requests by bots and AI agents, or for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machines {
+    /// The ceiling for them: never above that of the role.
+    pub max_duration: Duration,
+    /// People of whom one must be among the approvers; nobody: whoever may approve.
+    pub sponsors: BTreeSet<Principal>,
 }
 
 /// A parameter a role declares.
@@ -287,6 +300,10 @@ pub struct Approval {
     pub name: ApprovalName,
     /// A stage opens when the one before it is satisfied.
     pub stages: Vec<Stage>,
+    /// Whether the approval of one person counts for one stage at most. True unless the rule says otherwise.
+    pub distinct: bool,
+    /// How long after a denial the same subject cannot ask for the same role again.
+    pub cool_down: Option<Duration>,
 }
 
 /// One stage of an approval rule.
@@ -296,12 +313,87 @@ pub struct Stage {
     pub name: StageName,
     /// The stage counts only if this is true; always, if left out.
     pub when: Option<Expression>,
+    /// Who must approve.
+    pub demand: Demand,
+    /// How many people are asked for a review; everybody, and teams as teams, if left out.
+    pub ask: Option<u32>,
+    /// Who else may approve after a while, the earliest first.
+    pub escalate: Vec<Escalation>,
+}
+
+impl Stage {
+    /// Whoever may approve, in whatever part.
+    pub fn approvers(&self) -> BTreeSet<Principal> {
+        self.demand.parts().flat_map(|part| part.approvers.iter().cloned()).collect()
+    }
+
+    /// Whoever may ever approve: the approvers, and those it widens to.
+    pub fn everybody(&self) -> BTreeSet<Principal> {
+        let mut everybody = self.approvers();
+        everybody.extend(self.escalate.iter().flat_map(|escalation| escalation.to.iter().cloned()));
+        everybody
+    }
+
+    /// How many people satisfy it at the least.
+    pub fn required(&self) -> u32 {
+        self.demand.required()
+    }
+}
+
+/// Who must approve a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demand {
+    /// Every part. A stage with one list of approvers is one part.
+    All(Vec<Part>),
+    /// One of the parts.
+    Any(Vec<Part>),
+}
+
+/// A part of a stage: so many of these people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
     /// Who may approve.
     pub approvers: BTreeSet<Principal>,
     /// How many different people must.
     pub required: u32,
-    /// Who else may approve after a while.
-    pub escalate: Option<Escalation>,
+}
+
+impl Demand {
+    /// So many of one list of approvers.
+    pub fn of(approvers: BTreeSet<Principal>, required: u32) -> Self {
+        Self::All(vec![Part { approvers, required }])
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter(),
+        }
+    }
+
+    /// The one part there is, if there is one.
+    pub fn single(&self) -> Option<&Part> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => match parts.as_slice() {
+                [part] => Some(part),
+                _ => None,
+            },
+        }
+    }
+
+    /// The ways in which it can be met: each a list of parts that must all be met, by different people.
+    pub fn ways(&self) -> Vec<Vec<&Part>> {
+        match self {
+            Self::All(parts) => vec![parts.iter().collect()],
+            Self::Any(parts) => parts.iter().map(|part| vec![part]).collect(),
+        }
+    }
+
+    /// How many people meet it at the least.
+    pub fn required(&self) -> u32 {
+        let people = |way: &Vec<&Part>| way.iter().map(|part| part.required).fold(0, u32::saturating_add);
+        self.ways().iter().map(people).min().unwrap_or_default()
+    }
 }
 
 /// Widens a stage that stays unsatisfied.
@@ -309,6 +401,18 @@ pub struct Stage {
 pub struct Escalation {
     /// Counted from when the stage opened.
     pub after: Duration,
-    /// Who may approve from then on, besides the approvers.
+    /// Only time within this counts; all time, if left out.
+    pub calendar: Option<std::sync::Arc<Calendar>>,
+    /// Who may approve from then on, besides the approvers; in every part.
     pub to: BTreeSet<Principal>,
+}
+
+impl Escalation {
+    /// When a stage that opened at `opened` widens.
+    pub fn due(&self, opened: DateTime<Utc>) -> DateTime<Utc> {
+        match &self.calendar {
+            None => opened + self.after.delta(),
+            Some(calendar) => calendar.after(opened, self.after),
+        }
+    }
 }

@@ -126,6 +126,8 @@ names! {
     TargetName, "target name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
     /// An approval rule.
     ApprovalName, "approval rule name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
+    /// A calendar: when people are at work.
+    CalendarName, "calendar name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
     /// A stage of an approval rule.
     StageName, "stage name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
     /// A parameter of a role.

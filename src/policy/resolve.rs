@@ -7,12 +7,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
+use super::calendar::Calendar;
 use super::document::{OneOrMany, PersonDoc, PolicyFile, SettingsDoc};
 use super::expand::expand;
 use super::lint::{Places, Remark, Silenced, Used, lint};
 use super::model::{Person, Policy, Settings, TargetKind};
-use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
+use super::name::{ApprovalName, CalendarName, GroupName, Login, RoleName, TargetName};
 use super::principal::Principal;
 use super::yaml::decode::did_you_mean;
 use super::yaml::{self, At, Decode, Entries, Node, Report, Spot};
@@ -108,6 +110,9 @@ struct Resolver<'a> {
     target_places: Seen<TargetName>,
     roles: Seen<RoleName>,
     approvals: Seen<ApprovalName>,
+    /// Calendars; `None` for those that cannot be read.
+    calendars: BTreeMap<CalendarName, Option<Arc<Calendar>>>,
+    calendar_places: Seen<CalendarName>,
     used: Used,
     remarks: Vec<Remark>,
     /// Templates and tables: as long as there are mistakes, what uses them may not be known.
@@ -135,6 +140,13 @@ impl Resolver<'_> {
         declare(&mut self.target_places, &document.targets, "target", &mut self.report);
         declare(&mut self.roles, &document.roles, "role", &mut self.report);
         declare(&mut self.approvals, &document.approvals, "approval rule", &mut self.report);
+        declare(&mut self.calendar_places, &document.calendars, "calendar", &mut self.report);
+        for (name, calendar) in &document.calendars.0 {
+            match calendar {
+                Some(calendar) => self.calendar(name, calendar),
+                None => _ = self.calendars.insert((**name).clone(), None),
+            }
+        }
         for (name, target) in &document.targets.0 {
             if let Some(target) = target {
                 self.target(name, &target.kind);

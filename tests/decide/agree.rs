@@ -52,6 +52,7 @@ fn the_decision_is_what_a_patient_person_would_decide() {
         // Mostly one is enough, so that many a stage is satisfied.
         for stage in plan.rules.iter_mut().flatten().filter(|_| !dice.once_in(3)) {
             stage.required = 1;
+            stage.other.iter_mut().for_each(|(_, required, _)| *required = 1);
         }
         let Some(policy) = plan.policy() else { continue };
         policies += 1;
@@ -78,7 +79,7 @@ fn the_decision_is_what_a_patient_person_would_decide() {
     let seen: BTreeSet<&str> = codes.iter().filter(|(_, count)| **count >= 20).map(|(code, _)| *code).collect();
     for code in [
         "DP0202", "DP0401", "DP0402", "DP0404", "DP0405", "DP0406", "DP0407", "DP0412", "DP0413", "DP0415", "DP0416",
-        "DP0417", "DP0506",
+        "DP0417", "DP0419", "DP0506",
     ] {
         assert!(seen.contains(code), "{code} is hardly ever seen: {codes:?}");
     }

@@ -68,7 +68,7 @@ fn rights(plan: &Plan, policy: &Policy, directory: &Directory) -> Rights {
             }
             let Some(planned) = plan.roles.get(&role) else { continue };
             for (index, stage) in plan.rules[planned.rule].iter().enumerate() {
-                let waits = stage.escalate.as_ref().map_or(0, |(minutes, _)| *minutes as i64);
+                let waits = stage.steps().last().map_or(0, |(minutes, _)| *minutes);
                 for (word, judged) in [("approve", 0), ("in the end", waits)] {
                     if approves(person, role, index, judged, policy, directory) {
                         rights.insert((person, format!("{word} s{}", stage.name), role));

@@ -24,7 +24,8 @@ fn role(requesters: Who) -> RolePlan {
 
 fn stage(name: usize, approver: Who, escalate: Option<(u64, Who)>) -> StagePlan {
     let escalate = escalate.map(|(after, to)| (after, BTreeSet::from([to])));
-    StagePlan { name, required: 1, when: None, approvers: BTreeSet::from([approver]), escalate }
+    let approvers = BTreeSet::from([approver]);
+    StagePlan { name, required: 1, when: None, approvers, other: None, escalate, again: None }
 }
 
 fn yes(by: usize, after: i64) -> ReviewPlan {
@@ -39,6 +40,7 @@ fn judged(author: usize, requesters: Who, stages: Vec<StagePlan>, reviews: Vec<R
         groups: vec![BTreeSet::from([Who::Everyone]), BTreeSet::from([Who::App])],
         roles: BTreeMap::from([(0, role(requesters))]),
         rules: vec![stages],
+        shared: BTreeSet::new(),
         owners: None,
         mapped: BTreeSet::new(),
         addressed: BTreeSet::new(),

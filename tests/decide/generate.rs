@@ -74,7 +74,26 @@ pub struct StagePlan {
     pub required: usize,
     pub when: Option<Test>,
     pub approvers: BTreeSet<Who>,
+    /// A second part: whether both must approve, or one will do; and so many of whom.
+    pub other: Option<(bool, usize, BTreeSet<Who>)>,
     pub escalate: Option<(u64, BTreeSet<Who>)>,
+    /// Widens a second time, so much later.
+    pub again: Option<(u64, BTreeSet<Who>)>,
+}
+
+impl StagePlan {
+    /// When it widens, counted from when it opened, and to whom.
+    pub fn steps(&self) -> Vec<(i64, &BTreeSet<Who>)> {
+        let Some((first, to)) = &self.escalate else { return Vec::new() };
+        let again = self.again.iter().map(|(later, to)| ((first + later) as i64, to));
+        std::iter::once((*first as i64, to)).chain(again).collect()
+    }
+
+    /// Its parts: so many of whom.
+    pub fn parts(&self) -> Vec<(usize, &BTreeSet<Who>)> {
+        let other = self.other.iter().map(|(_, required, who)| (*required, who));
+        std::iter::once((self.required, &self.approvers)).chain(other).collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +115,8 @@ pub struct Plan {
     pub groups: Vec<BTreeSet<Who>>,
     pub roles: BTreeMap<usize, RolePlan>,
     pub rules: Vec<Vec<StagePlan>>,
+    /// The rules under which one person may serve twice.
+    pub shared: BTreeSet<usize>,
     pub owners: Option<usize>,
     /// Who has a name in the database.
     pub mapped: BTreeSet<usize>,
@@ -140,7 +161,13 @@ pub fn stages(dice: &mut Dice) -> Vec<StagePlan> {
         // Enough names to be valid.
         approvers.extend((0..=name).map(|_| Who::Team(dice.below(TEAMS))));
         let escalate = dice.maybe(2, |dice| (dice.one_of(&[30, 30, 60, 240]), some(dice, true, false)));
-        StagePlan { name, required: name + 1, when: dice.maybe(3, test), approvers, escalate }
+        let again = dice.maybe(2, |dice| (dice.one_of(&[30, 120]), some(dice, true, false)));
+        let other = dice.maybe(4, |dice| (dice.once_in(2), 1 + dice.below(2), some(dice, true, false)));
+        let other = other.map(|(all, required, mut who)| {
+            who.extend((0..required).map(|_| Who::Team(dice.below(TEAMS))));
+            (all, required, who)
+        });
+        StagePlan { name, required: name + 1, when: dice.maybe(3, test), approvers, other, escalate, again }
     };
     names.into_iter().map(|name| stage(name, dice)).collect()
 }
@@ -169,6 +196,7 @@ pub fn plan(dice: &mut Dice) -> Plan {
         roles: names.into_iter().map(|name| (name, role(dice))).collect(),
         owners: if dice.once_in(3) { None } else { owners },
         rules,
+        shared: (0..RULES).filter(|_| dice.once_in(4)).collect(),
         mapped: (0..PEOPLE).filter(|_| !dice.once_in(4)).collect(),
         addressed: (0..PEOPLE).filter(|_| dice.once_in(2)).collect(),
     }
@@ -273,21 +301,29 @@ impl Plan {
         }
         text.push_str("approvals:\n  spare: { stages: [] }\n");
         for (rule, stages) in self.rules.iter().enumerate() {
-            writeln!(text, "  r{rule}:\n    stages:{}", if stages.is_empty() { " []" } else { "" }).unwrap();
+            writeln!(text, "  r{rule}:\n    distinct: {}", !self.shared.contains(&rule)).unwrap();
+            writeln!(text, "    stages:{}", if stages.is_empty() { " []" } else { "" }).unwrap();
             for stage in stages {
-                writeln!(
-                    text,
-                    "      - name: s{}\n        required: {}\n        approvers: {}",
-                    stage.name,
-                    stage.required,
-                    list(&stage.approvers)
-                )
-                .unwrap();
+                let (name, required, who) = (stage.name, stage.required, list(&stage.approvers));
+                writeln!(text, "      - name: s{name}").unwrap();
+                match &stage.other {
+                    None => writeln!(text, "        required: {required}\n        approvers: {who}").unwrap(),
+                    Some((all, two, others)) => {
+                        let word = if *all { "all_of" } else { "any_of" };
+                        writeln!(text, "        {word}:\n          - {{ required: {required}, approvers: {who} }}")
+                            .unwrap();
+                        writeln!(text, "          - {{ required: {two}, approvers: {} }}", list(others)).unwrap();
+                    }
+                }
                 if let Some(when) = stage.when {
                     writeln!(text, "        when: {:?}", expression(when)).unwrap();
                 }
-                if let Some((minutes, to)) = &stage.escalate {
-                    writeln!(text, "        escalate: {{ after: {minutes}m, to: {} }}", list(to)).unwrap();
+                let steps = stage.steps();
+                if !steps.is_empty() {
+                    text.push_str("        escalate:\n");
+                }
+                for (minutes, to) in steps {
+                    writeln!(text, "          - {{ after: {minutes}m, to: {} }}", list(to)).unwrap();
                 }
             }
         }

@@ -98,7 +98,8 @@ impl Judge<'_> {
         let none = Vec::new();
         // An emergency waits for nobody.
         let rule = if self.ask.break_glass { &none } else { &self.plan.rules[role.rule] };
-        let stages = self.stages(rule);
+        let stages = self.stages(rule, self.plan.shared.contains(&role.rule));
+        self.machine(role, &stages, &mut codes);
         let nobody_can = stages.iter().any(|stage| stage.nobody_can);
         if nobody_can {
             codes.insert("DP0415");
@@ -123,6 +124,19 @@ impl Judge<'_> {
             codes,
             stages: stages.iter().map(|stage| (stage.plan.name, stage.state)).collect(),
             widened: stages.iter().filter(|stage| stage.widened).map(|stage| stage.plan.name).collect(),
+        }
+    }
+
+    /// A machine gets an hour at most, breaks no glass, and gets nothing where no human has to approve.
+    fn machine(&self, role: &RolePlan, stages: &[Stage<'_>], codes: &mut BTreeSet<&'static str>) {
+        if self.ask.author != ROBOT && self.subject() != ROBOT {
+            return;
+        }
+        if self.ask.minutes > role.ceiling.unwrap_or(u64::MAX).min(self.plan.ceiling).min(60) {
+            codes.insert("DP0404");
+        }
+        if self.ask.break_glass || stages.iter().all(|stage| stage.state == State::Skipped) {
+            codes.insert("DP0419");
         }
     }
 
@@ -201,7 +215,7 @@ impl Judge<'_> {
 
     /// Goes through the stages in order. A stage opens when all before it are satisfied, each by different people; if it stays
     /// unsatisfied it widens, counted from when it opened.
-    fn stages<'p>(&self, rule: &'p [StagePlan]) -> Vec<Stage<'p>> {
+    fn stages<'p>(&self, rule: &'p [StagePlan], shared: bool) -> Vec<Stage<'p>> {
         let yes = self.yes();
         let mut opened = Some(0);
         let mut stages: Vec<Stage<'p>> = Vec::new();
@@ -210,37 +224,45 @@ impl Judge<'_> {
             let mut stage = Stage {
                 plan,
                 state: State::Skipped,
-                approvers: plan.approvers.clone(),
-                widens_at: None,
+                approvers: plan.parts().into_iter().flat_map(|(_, who)| who.clone()).collect(),
+                steps: Vec::new(),
                 widened: false,
                 opened,
                 nobody_can: false,
             };
             if counts {
-                let due = opened
-                    .zip(plan.escalate.as_ref())
-                    .map(|(opened, (after, _))| opened + i64::try_from(*after).unwrap());
-                stage.widens_at = due;
-                stage.widened = due.is_some_and(|due| due <= self.ask.judged);
-                if let (true, Some((_, to))) = (stage.widened, &plan.escalate) {
-                    stage.approvers.extend(to);
+                for (after, to) in plan.steps() {
+                    let Some(due) = opened.map(|opened| opened + after) else { continue };
+                    if due <= self.ask.judged {
+                        stage.widened = true;
+                        stage.approvers.extend(to);
+                        stage.steps.push((due, to));
+                    }
                 }
                 let was_open = opened.is_some();
                 stage.state = State::Waiting;
                 stages.push(stage);
-                opened = if was_open { self.satisfied_at(&stages, &yes) } else { None };
+                opened = if was_open { self.satisfied_at(&stages, &yes, shared) } else { None };
                 let Some(stage) = stages.last_mut() else { continue };
                 stage.state = match (was_open, opened) {
                     (false, _) => State::Waiting,
                     (true, None) => State::Open,
                     (true, Some(_)) => State::Satisfied,
                 };
-                let could = (0..PEOPLE)
-                    .filter(|person| self.among(&stage.approvers, *person) && !self.has_a_hand_in_it(*person));
-                let later = stage.widens_at.is_some() && !stage.widened;
-                let open_ended = self.has_everyone(&stage.approvers);
-                stage.nobody_can =
-                    stage.state != State::Satisfied && !later && !open_ended && could.count() < plan.required;
+                let later = was_open && stage.steps.len() < plan.steps().len();
+                let could = self.ways(plan).into_iter().any(|way| {
+                    let seats = way.into_iter().filter_map(|(required, who)| {
+                        let mut who = who.clone();
+                        stage.steps.iter().for_each(|(_, to)| who.extend(*to));
+                        let free = |person: &usize| self.among(&who, *person) && !self.has_a_hand_in_it(*person);
+                        // Whoever joins the organisation could approve too.
+                        (!self.has_everyone(&who)).then(|| (required, (0..PEOPLE).filter(free).collect()))
+                    });
+                    let seats: Vec<BTreeSet<usize>> =
+                        seats.flat_map(|(required, who)| std::iter::repeat_n(who, required)).collect();
+                    fits(&seats, &mut BTreeSet::new())
+                });
+                stage.nobody_can = stage.state != State::Satisfied && !later && !could;
             } else {
                 stages.push(stage);
             }
@@ -248,7 +270,14 @@ impl Judge<'_> {
         stages
     }
 
-    /// Whoever joins the organisation could approve too.
+    /// The ways in which a stage can be satisfied.
+    fn ways<'p>(&self, plan: &'p StagePlan) -> Vec<Vec<(usize, &'p BTreeSet<Who>)>> {
+        match plan.other {
+            Some((false, ..)) => plan.parts().into_iter().map(|part| vec![part]).collect(),
+            _ => vec![plan.parts()],
+        }
+    }
+
     fn has_everyone(&self, who: &BTreeSet<Who>) -> bool {
         who.iter().any(|who| match who {
             Who::Everyone => true,
@@ -257,30 +286,49 @@ impl Judge<'_> {
         })
     }
 
-    /// The first minute at which all these stages are satisfied, by trying every minute something happens.
-    fn satisfied_at(&self, stages: &[Stage<'_>], yes: &BTreeMap<usize, i64>) -> Option<i64> {
+    /// The first minute at which all these stages are satisfied, by trying every minute something happens, and every way.
+    fn satisfied_at(&self, stages: &[Stage<'_>], yes: &BTreeMap<usize, i64>, shared: bool) -> Option<i64> {
         let opened = stages.last()?.opened?;
-        let mut times: BTreeSet<i64> =
-            yes.values().copied().chain(stages.iter().filter_map(|stage| stage.widens_at)).collect();
+        let widened = stages.iter().flat_map(|stage| &stage.steps).map(|(at, _)| *at);
+        let mut times: BTreeSet<i64> = yes.values().copied().chain(widened).collect();
         times.insert(opened);
+        let counting: Vec<&Stage<'_>> = stages.iter().filter(|stage| stage.state != State::Skipped).collect();
         // What was approved before the pull request was judged counts, however the clocks went.
         times.into_iter().filter(|time| *time >= opened).find(|time| {
-            let seats: Vec<BTreeSet<usize>> = stages
-                .iter()
-                .filter(|stage| stage.state != State::Skipped)
-                .flat_map(|stage| {
-                    let sits = |person: &usize| {
-                        let early = self.among(&stage.plan.approvers, *person);
-                        let late =
-                            self.among(&stage.approvers, *person) && stage.widens_at.is_some_and(|at| at <= *time);
-                        yes[person] <= *time && (early || late)
-                    };
-                    let who: BTreeSet<usize> = yes.keys().copied().filter(sits).collect();
-                    std::iter::repeat_n(who, stage.plan.required)
-                })
-                .collect();
-            fits(&seats, &mut BTreeSet::new())
+            let mut choices: Vec<Vec<Vec<BTreeSet<usize>>>> = vec![Vec::new()];
+            for stage in &counting {
+                let ways = self.ways(stage.plan).into_iter().map(|way| self.seats(stage, way, yes, *time));
+                let ways: Vec<Vec<BTreeSet<usize>>> = ways.collect();
+                choices = choices
+                    .into_iter()
+                    .flat_map(|choice| ways.iter().map(move |way| [choice.clone(), vec![way.clone()]].concat()))
+                    .collect();
+            }
+            choices.into_iter().any(|choice| match shared {
+                true => choice.iter().all(|seats| fits(seats, &mut BTreeSet::new())),
+                false => fits(&choice.concat(), &mut BTreeSet::new()),
+            })
         })
+    }
+
+    /// Who could take each seat of a stage by then.
+    fn seats(
+        &self,
+        stage: &Stage<'_>,
+        way: Vec<(usize, &BTreeSet<Who>)>,
+        yes: &BTreeMap<usize, i64>,
+        time: i64,
+    ) -> Vec<BTreeSet<usize>> {
+        let seats = way.into_iter().flat_map(|(required, who)| {
+            let sits = |person: &usize| {
+                let early = self.among(who, *person);
+                let late = stage.steps.iter().any(|(at, to)| *at <= time && self.among(to, *person));
+                yes[person] <= time && (early || late)
+            };
+            let who: BTreeSet<usize> = yes.keys().copied().filter(sits).collect();
+            std::iter::repeat_n(who, required)
+        });
+        seats.collect()
     }
 }
 
@@ -288,7 +336,8 @@ struct Stage<'p> {
     plan: &'p StagePlan,
     state: State,
     approvers: BTreeSet<Who>,
-    widens_at: Option<i64>,
+    /// When it has widened, and to whom.
+    steps: Vec<(i64, &'p BTreeSet<Who>)>,
     widened: bool,
     opened: Option<i64>,
     nobody_can: bool,

@@ -5,6 +5,8 @@ use chrono::TimeDelta;
 use super::*;
 use crate::policy;
 
+mod chains;
+
 /// Dave owns the data, erin is security, carol is both.
 const POLICY: &str = "version: 1\nsettings: { max_duration: 4h }\ntargets: { orders-db: postgres }\nroles:\n  \
     reader: { requesters: [everyone], approval: two, entitlements: [{ postgres: { target: orders-db, role: r } }] }\n\
@@ -44,14 +46,20 @@ fn yes(logins: &[&str]) -> Vec<Review> {
 
 /// Judged at head `a`, with `involved` having a hand in it.
 fn judged(reviews: &[Review], involved: &Involved, merged_at: Option<DateTime<Utc>>) -> ApprovalStatus {
-    let files = BTreeMap::from([("policies/all.yaml".to_owned(), POLICY.as_bytes().to_vec())]);
-    let policy = policy::load(&files, None).policy.unwrap();
+    under(POLICY, reviews, involved, merged_at)
+}
+
+/// Judged under the rule `two` of another policy.
+fn under(policy: &str, reviews: &[Review], involved: &Involved, merged_at: Option<DateTime<Utc>>) -> ApprovalStatus {
+    let files = BTreeMap::from([("policies/all.yaml".to_owned(), policy.as_bytes().to_vec())]);
+    let loaded = policy::load(&files, None);
+    let policy = loaded.policy.unwrap_or_else(|| panic!("{:?}", loaded.findings));
     let directory = Directory {
         accounts: PEOPLE.iter().map(|login| (login.parse().unwrap(), Some(account(login)))).collect(),
         members: PEOPLE.iter().map(|login| account(login).id).collect(),
         ..Directory::default()
     };
-    let (name, head) = ("two".parse().unwrap(), commit("a"));
+    let head = commit("a");
     let ballot = Ballot {
         policy: &policy,
         directory: &directory,
@@ -62,7 +70,7 @@ fn judged(reviews: &[Review], involved: &Involved, merged_at: Option<DateTime<Ut
         merged_at,
         now: opened() + TimeDelta::hours(1),
     };
-    judge(&name, &policy.approvals[&name].stages, ballot, None)
+    judge(&policy.approvals[&"two".parse().unwrap()], ballot, None)
 }
 
 /// Judged while it is open; alice asks.
@@ -222,7 +230,8 @@ fn a_rule_without_stages_asks_nobody_and_still_hears_nobody() {
         merged_at: None,
         now: opened(),
     };
-    let status = judge(&"none".parse().unwrap(), &[], ballot, None);
+    let none = Approval { name: "none".parse().unwrap(), stages: Vec::new(), distinct: true, cool_down: None };
+    let status = judge(&none, ballot, None);
     assert!(status.is_satisfied());
     assert_eq!(status.approvers().count(), 0);
 }

@@ -280,7 +280,11 @@ pub fn needs(old: &Policy, new: &Policy) -> Needs {
             before.map_or(&[][..], |role| stages::of_role(role, old)),
             after.map_or(&[][..], |role| stages::of_role(role, new)),
         );
-        if stages::differ((stages.0, old), (stages.1, new)) {
+        let rule = |role: Option<&Role>, policy: &'_ Policy| {
+            role.and_then(|role| policy.approvals.get(&role.approval)).cloned()
+        };
+        let whole = stages::differ_as_a_whole(rule(before, old).as_ref(), rule(after, new).as_ref());
+        if whole || stages::differ((stages.0, old), (stages.1, new)) {
             before.iter().for_each(|role| needs.add_rule(&role.approval, old));
             after.iter().for_each(|role| needs.add_rule(&role.approval, new));
         }

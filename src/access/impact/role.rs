@@ -10,7 +10,7 @@ use crate::access::reach::{Crowd, RoleReach};
 use crate::policy::entitlement::AccessTemplate;
 use crate::policy::model::{BreakGlass, ParamKind, ParamSpec, Requirement, Role};
 use crate::policy::name::ParamName;
-use crate::policy::{Duration, Principal};
+use crate::policy::{Duration, Policy, Principal};
 
 impl Comparison<'_> {
     pub(super) fn roles(&mut self) {
@@ -92,6 +92,9 @@ impl Comparison<'_> {
         self.requirements(about, &old.requires, &new.requires);
         self.conditions(about, old, new);
         self.stages(about, stages.0, stages.1);
+        let rules = (self.old.approvals.get(&old.approval), self.new.approvals.get(&new.approval));
+        self.rule_as_a_whole(about, rules.0, rules.1);
+        self.machines(about, old, new);
         self.entitlements(about, old, new);
         self.params(about, &old.params, &new.params);
         if old.risk != new.risk {
@@ -99,6 +102,30 @@ impl Comparison<'_> {
             let sentence =
                 Sentence::default().say(&format!("its risk is {} instead of {}", new.risk.as_str(), old.risk.as_str()));
             self.effects.push(super::Effect { danger, topic: Topic::Risk, role: Some(new.name.clone()), sentence });
+        }
+    }
+
+    /// Compares what holds for bots, if any may ask at all.
+    fn machines(&mut self, about: About<'_>, old: &Role, new: &Role) {
+        let asks = |role: &Role, policy: &Policy| {
+            let who = role.requesters.union(&role.may_request_for).cloned().collect();
+            written_out(&who, policy).iter().any(|principal| matches!(principal, Principal::App(_)))
+        };
+        if !asks(old, self.old) && !asks(new, self.new) {
+            return;
+        }
+        let ceilings = (old.machines.max_duration, new.machines.max_duration);
+        self.ceiling(about, Topic::Ceiling, "access of machines may last", ceilings, Danger::Medium);
+        let sponsors = |role: &Role, policy| written_out(&role.machines.sponsors, policy);
+        let (before, after) = (sponsors(old, self.old), sponsors(new, self.new));
+        if before != after {
+            let told = |these: &BTreeSet<Principal>| match these.is_empty() {
+                true => Sentence::default().say("whoever approves"),
+                false => Sentence::default().list(these.iter(), 10),
+            };
+            let sentence = Sentence::default().say("machines are vouched for by ").then(told(&after));
+            let sentence = sentence.say(" instead of ").then(told(&before));
+            self.note(about, Danger::High, Topic::Approvers, sentence);
         }
     }
 

@@ -1,13 +1,11 @@
 //! What has to be approved, and by whom. Rules are compared by their stages: what a rule or a stage is called has no effect.
 
-use std::collections::BTreeSet;
-
 use super::shift::{Difference, who};
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::StageReach;
-use crate::policy::model::{Role, Stage};
-use crate::policy::{Duration, Policy, Principal};
+use crate::policy::model::{Approval, Demand, Escalation, Part, Role, Stage};
+use crate::policy::{Duration, Policy};
 
 /// The stages of a role's rule.
 pub(super) fn of_role<'p>(role: &Role, policy: &'p Policy) -> &'p [Stage] {
@@ -17,24 +15,53 @@ pub(super) fn of_role<'p>(role: &Role, policy: &'p Policy) -> &'p [Stage] {
 /// What a stage demands, whatever it is called.
 #[derive(PartialEq)]
 struct Content {
-    approvers: BTreeSet<Principal>,
+    demand: Demand,
     when: Option<String>,
-    required: u32,
-    escalation: Option<(Duration, BTreeSet<Principal>)>,
+    escalations: Vec<Escalation>,
 }
 
 impl Content {
     fn of(stage: &Stage, policy: &Policy) -> Self {
+        let escalations = stage.escalate.iter().map(|step| {
+            let to = written_out(&step.to, policy);
+            Escalation { after: step.after, calendar: step.calendar.clone(), to }
+        });
         Self {
-            approvers: written_out(&stage.approvers, policy),
+            demand: flat(&stage.demand, policy),
             when: stage.when.as_ref().map(|when| when.source().to_owned()),
-            required: stage.required,
-            escalation: stage
-                .escalate
-                .as_ref()
-                .map(|escalation| (escalation.after, written_out(&escalation.to, policy))),
+            escalations: escalations.collect(),
         }
     }
+}
+
+/// A demand with the members of groups in place of the groups; parts have no order.
+fn flat(demand: &Demand, policy: &Policy) -> Demand {
+    let mut parts: Vec<Part> = demand
+        .parts()
+        .map(|part| Part { approvers: written_out(&part.approvers, policy), required: part.required })
+        .collect();
+    parts.sort_by(|one, other| (&one.approvers, one.required).cmp(&(&other.approvers, other.required)));
+    match demand {
+        Demand::Any(_) if parts.len() > 1 => Demand::Any(parts),
+        _ => Demand::All(parts),
+    }
+}
+
+/// A demand in words.
+fn in_words(demand: &Demand) -> Sentence {
+    let word = if matches!(demand, Demand::All(_)) { ", and " } else { ", or " };
+    let mut sentence = Sentence::default();
+    for (index, part) in demand.parts().enumerate() {
+        sentence = sentence.say(if index > 0 { word } else { "" }).say(&format!("{} of ", part.required));
+        sentence = sentence.list(part.approvers.iter(), 10);
+    }
+    sentence
+}
+
+/// What a rule says about all of its stages.
+pub(super) fn differ_as_a_whole(old: Option<&Approval>, new: Option<&Approval>) -> bool {
+    let whole = |rule: Option<&Approval>| rule.map_or((true, None), |rule| (rule.distinct, rule.cool_down));
+    whole(old) != whole(new)
 }
 
 /// Whether two rules do not demand the same.
@@ -85,6 +112,25 @@ impl Comparison<'_> {
         }
     }
 
+    /// Compares what two rules say about all of their stages.
+    pub(super) fn rule_as_a_whole(&mut self, about: About<'_>, old: Option<&Approval>, new: Option<&Approval>) {
+        let (Some(old), Some(new)) = (old, new) else { return };
+        if old.distinct != new.distinct {
+            let (danger, text) = match new.distinct {
+                false => (Danger::High, "the approval of one person now counts for several stages"),
+                true => (Danger::Narrower, "the approval of one person now counts for one stage only"),
+            };
+            self.note(about, danger, Topic::Stages, Sentence::default().say(text));
+        }
+        if old.cool_down != new.cool_down {
+            let told = |time: Option<Duration>| time.map_or("at once".to_owned(), |time| format!("after {time}"));
+            let danger = if new.cool_down < old.cool_down { Danger::Low } else { Danger::Narrower };
+            let (after, before) = (told(new.cool_down), told(old.cool_down));
+            let text = format!("after a denial the same subject may ask again {after} instead of {before}");
+            self.note(about, danger, Topic::Stages, Sentence::default().say(&text));
+        }
+    }
+
     fn dropped(&mut self, about: About<'_>, stage: &Stage, all: bool) {
         let reach = StageReach::of(stage, self.old, self.directory);
         let nobody = Default::default();
@@ -92,7 +138,7 @@ impl Comparison<'_> {
         self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), reach.in_the_end(), &nobody);
         if !all {
             let sentence = Sentence::new("approval stage {} is gone; until now ", &[&stage.name])
-                .say(&format!("{} of ", stage.required))
+                .say(&format!("{} of ", stage.required()))
                 .then(who(&reach.approvers))
                 .say(" had to approve");
             self.note(about, Danger::High, Topic::Stages, sentence);
@@ -105,7 +151,7 @@ impl Comparison<'_> {
         self.shift(about, Right::Approve(stage.name.clone()), &nobody, &reach.approvers);
         self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), &nobody, reach.in_the_end());
         let mut sentence = Sentence::new("approval stage {} is new: ", &[&stage.name])
-            .say(&format!("{} of ", stage.required))
+            .say(&format!("{} of ", stage.required()))
             .then(who(&reach.approvers))
             .say(" must approve");
         if let Some(when) = &reach.when {
@@ -127,12 +173,18 @@ impl Comparison<'_> {
         let name = &new.name;
         self.at_once(about, &before, &after);
         self.in_the_end(about, &before, &after);
-        if old.required != new.required {
-            let danger = if new.required < old.required { Danger::High } else { Danger::Narrower };
+        let parts = old.demand.single().is_none() || new.demand.single().is_none();
+        let demands = (flat(&old.demand, self.old), flat(&new.demand, self.new));
+        if parts && demands.0 != demands.1 {
+            let sentence = Sentence::new("stage {} is satisfied by ", &[name]).then(in_words(&demands.1));
+            let sentence = sentence.say("; until now by ").then(in_words(&demands.0));
+            self.note(about, Danger::High, Topic::Stages, sentence);
+        } else if old.required() != new.required() {
+            let danger = if new.required() < old.required() { Danger::High } else { Danger::Narrower };
             let sentence = Sentence::new("stage {}", &[name]).say(&format!(
                 " needs {} to approve instead of {}",
-                people(new.required),
-                old.required
+                people(new.required()),
+                old.required()
             ));
             self.note(about, danger, Topic::Stages, sentence);
         }
@@ -150,7 +202,7 @@ impl Comparison<'_> {
         if let Some((danger, sentence)) = sentence {
             self.note(about, danger, Topic::Stages, sentence);
         }
-        let times = (old.escalate.as_ref().map(|e| e.after), new.escalate.as_ref().map(|e| e.after));
+        let times = (old.escalate.first().map(|step| step.after), new.escalate.first().map(|step| step.after));
         if let (Some(before), Some(after)) = times
             && before != after
         {
@@ -158,6 +210,16 @@ impl Comparison<'_> {
             let sentence = Sentence::new("stage {}", &[name])
                 .say(&format!(" opens to others {word}: after {after} instead of {before}"));
             self.note(about, danger, Topic::Approvers, sentence);
+        }
+        let steps = |stage: &Stage, policy| Content::of(stage, policy).escalations;
+        if old.escalate.len().max(new.escalate.len()) > 1 || times.0 == times.1 {
+            let (before, after) = (steps(old, self.old), steps(new, self.new));
+            let same_people = before.iter().map(|step| &step.to).eq(after.iter().map(|step| &step.to));
+            if before != after && (same_people || before.len().max(after.len()) > 1) {
+                let sentence = Sentence::new("stage {} opens to others in other steps: ", &[name]);
+                let sentence = sentence.then(steps_in_words(&after)).say("; until now: ").then(steps_in_words(&before));
+                self.note(about, Danger::Low, Topic::Approvers, sentence);
+            }
         }
     }
 
@@ -214,6 +276,17 @@ impl Comparison<'_> {
             self.note(about, Danger::Narrower, Topic::Approvers, sentence);
         }
     }
+}
+
+/// When a stage widens, and to whom.
+fn steps_in_words(steps: &[Escalation]) -> Sentence {
+    let mut sentence = Sentence::default();
+    for (index, step) in steps.iter().enumerate() {
+        let hours = if step.calendar.is_some() { " of working time" } else { "" };
+        let word = if index > 0 { ", then " } else { "" };
+        sentence = sentence.say(&format!("{word}after {}{hours} to ", step.after)).list(step.to.iter(), 10);
+    }
+    if steps.is_empty() { sentence.say("never") } else { sentence }
 }
 
 fn people(count: u32) -> String {

@@ -7,10 +7,11 @@ use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 use cel::common::types::{self, CelBool, CelDuration, CelInt, CelString, CelTimestamp};
 use cel::common::value::CowVal;
 use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, Value};
-use chrono::{DateTime, Datelike, FixedOffset, TimeDelta, Timelike, Weekday};
+use chrono::TimeDelta;
 use regex::{Regex, RegexBuilder};
 
 use super::{Scope, limits, one_line};
+use crate::policy::calendar::{Calendar, WORKING_HOURS};
 
 /// What a call of `matches` with a pattern that is written out becomes: the text, and the number of the compiled pattern.
 pub(super) const PATTERN: &str = "@pattern";
@@ -221,60 +222,9 @@ fn is_working_hours<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>,
     let text =
         |number: usize| args.get(number).and_then(|arg| arg.downcast_ref::<CelString<'_>>()).map(CelString::inner);
     let at = args.first().and_then(|at| at.downcast_ref::<CelTimestamp>()).map(|at| *at.inner());
-    let hours = WorkingHours::read(text(1).unwrap_or_default(), text(2).zip(text(3)));
+    let hours = Calendar::working_hours(text(1).unwrap_or_default(), text(2).zip(text(3)).unwrap_or(WORKING_HOURS));
     let hours = hours.map_err(|problem| failed("isWorkingHours", problem))?;
-    Ok(CowVal::owned(CelBool::from(at.is_some_and(|at| hours.contain(at)))))
-}
-
-/// Monday to Friday, from one time of day to another, by the clocks of a place.
-#[derive(Debug)]
-pub(super) struct WorkingHours {
-    zone: chrono_tz::Tz,
-    /// Minutes since midnight.
-    from: u32,
-    /// The first minute that is over.
-    to: u32,
-}
-
-impl WorkingHours {
-    /// 09:00 to 17:00 unless `times` says other.
-    pub(super) fn read(zone: &str, times: Option<(&str, &str)>) -> Result<Self, String> {
-        let zone = time_zone(zone)?;
-        let (from, to) = times.unwrap_or(("09:00", "17:00"));
-        let read = Self { zone, from: minutes(from)?, to: minutes(to)? };
-        if read.from >= read.to {
-            return Err(format!("the day's work ends ({to}) before it begins ({from})"));
-        }
-        Ok(read)
-    }
-
-    fn contain(&self, at: DateTime<FixedOffset>) -> bool {
-        let there = at.with_timezone(&self.zone);
-        let minute = there.hour() * 60 + there.minute();
-        !matches!(there.weekday(), Weekday::Sat | Weekday::Sun) && (self.from..self.to).contains(&minute)
-    }
-}
-
-/// A time zone by its name in the database of IANA.
-pub(super) fn time_zone(name: &str) -> Result<chrono_tz::Tz, String> {
-    name.parse().map_err(|_| format!("there is no time zone {name:?}"))
-}
-
-/// The time zones there are, for "did you mean".
-pub(super) fn time_zones() -> impl Iterator<Item = &'static str> {
-    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())
-}
-
-/// A time of day, `08:30` or `24:00`, as minutes since midnight.
-fn minutes(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?} is no time of day: write it as 08:30");
-    let (hours, minutes) = text.split_once(':').ok_or_else(wrong)?;
-    let number = |digits: &str| {
-        let two = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        two.then(|| digits.parse::<u32>().ok()).flatten().ok_or_else(wrong)
-    };
-    let (hours, minutes) = (number(hours)?, number(minutes)?);
-    if minutes > 59 || hours * 60 + minutes > 24 * 60 { Err(wrong()) } else { Ok(hours * 60 + minutes) }
+    Ok(CowVal::owned(CelBool::from(at.is_some_and(|at| hours.contains(at.to_utc())))))
 }
 
 /// Reads an expression. The error is a sentence, with its line and column from 1 where they are known.

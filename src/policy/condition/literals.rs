@@ -4,10 +4,10 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::{IdedExpr, Value};
 
 use super::super::suggest;
-use super::eval::{self, WorkingHours};
 use super::known::Known;
 use super::source::Source;
 use super::types::{Type, Types};
+use crate::policy::calendar::{self, Calendar};
 
 /// Why an operator does not fit, and what to write instead.
 pub(super) fn misfit(operator: &str, left: &Types, right: &Types) -> (String, String) {
@@ -138,10 +138,10 @@ pub(super) fn wrong_arguments<'a>(name: &str, call: &'a CallExpr) -> Vec<(&'a Id
         }
         "isWorkingHours" => {
             let mut wrong = Vec::new();
-            if let Err(problem) = eval::time_zone(first) {
+            if let Err(problem) = calendar::time_zone(first) {
                 wrong.push((arg, problem, zone_help(first)));
             } else if let (Some((from, first_time)), Some((_, last_time))) = (text(1), text(2))
-                && let Err(problem) = WorkingHours::read(first, Some((first_time, last_time)))
+                && let Err(problem) = Calendar::working_hours(first, (first_time, last_time))
             {
                 wrong.push((
                     from,
@@ -151,16 +151,18 @@ pub(super) fn wrong_arguments<'a>(name: &str, call: &'a CallExpr) -> Vec<(&'a Id
             }
             wrong
         }
-        name if name.starts_with("get") && !first.is_empty() && !first.contains(':') => match eval::time_zone(first) {
-            Err(problem) => vec![(arg, problem, zone_help(first))],
-            Ok(_) => Vec::new(),
-        },
+        name if name.starts_with("get") && !first.is_empty() && !first.contains(':') => {
+            match calendar::time_zone(first) {
+                Err(problem) => vec![(arg, problem, zone_help(first))],
+                Ok(_) => Vec::new(),
+            }
+        }
         _ => Vec::new(),
     }
 }
 
 fn zone_help(name: &str) -> String {
-    match suggest(name, eval::time_zones()) {
+    match suggest(name, calendar::time_zones()) {
         Some(near) => format!("Did you mean `'{near}'`?"),
         None => "Write the name of a place in the time zone: `'Europe/Berlin'`.".to_owned(),
     }

@@ -55,7 +55,7 @@ fn one_definition_makes_a_role_for_each_row_of_a_table() {
     assert_eq!(role.approval.as_str(), "orders-owners");
     assert_eq!(role.entitlements[0].target.as_str(), "orders-db");
     let rule = &policy.approvals[&role.approval];
-    assert_eq!(rule.stages[0].required, 2, "a number stays a number");
+    assert_eq!(rule.stages[0].required(), 2, "a number stays a number");
 }
 
 #[test]

@@ -1,15 +1,21 @@
 //! Approval rules and their stages.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Resolver;
+use crate::policy::calendar::{self, Calendar, WORKING_HOURS};
 use crate::policy::condition::Expression;
-use crate::policy::document::{ApprovalDoc, StageDoc};
-use crate::policy::model::{Approval, Escalation, Policy, Stage};
-use crate::policy::name::ApprovalName;
+use crate::policy::document::{ApprovalDoc, CalendarDoc, EscalationDoc, PartDoc, StageDoc};
+use crate::policy::model::{Approval, Demand, Escalation, Part, Policy, Stage};
+use crate::policy::name::{ApprovalName, CalendarName, StageName};
 use crate::policy::principal::Principal;
+use crate::policy::yaml::decode::did_you_mean;
 use crate::policy::yaml::{At, Spot};
 use crate::policy::{Code, Place};
+
+/// In how many ways the stages of a rule may be satisfied: all of them are tried.
+const MOST_WAYS: usize = 64;
 
 impl Resolver<'_> {
     pub(super) fn approval(&mut self, name: At<ApprovalName>, document: ApprovalDoc) -> Approval {
@@ -22,32 +28,47 @@ impl Resolver<'_> {
                 self.report.error(&stage.name.spot, Code::DefinedTwice, message, Code::DefinedTwice.explanation());
             }
         }
-        let stages = document.stages.into_iter().map(|stage| self.stage(&owner, &name, stage)).collect();
-        Approval { name, stages }
+        let stages: Vec<Stage> = document.stages.into_iter().map(|stage| self.stage(&owner, &name, stage)).collect();
+        let ways = stages.iter().map(|stage| stage.demand.ways().len()).fold(1, usize::saturating_mul);
+        if ways > MOST_WAYS {
+            let message = format!("rule `{name}` can be satisfied in {ways} ways; at most {MOST_WAYS} are tried");
+            self.report.error(&owner, Code::BadStage, message, "Use fewer parts in `any_of`, or fewer such stages.");
+        }
+        Approval { name, stages, distinct: document.distinct, cool_down: document.cool_down }
     }
 
     fn stage(&mut self, owner: &Spot, rule: &ApprovalName, document: StageDoc) -> Stage {
-        let required = document.required.as_ref().map_or(1, |required| **required);
-        let approvers = self.principals(&document.approvers);
-        let mut everybody = approvers.clone();
-        let escalate = document.escalate.map(|escalation| {
-            let to = self.principals(&escalation.to);
-            everybody.extend(to.iter().cloned());
-            Escalation { after: escalation.after, to }
-        });
-        let named = everybody.iter().all(|principal| matches!(principal, Principal::User(_)));
-        let problem = if required == 0 {
-            Some("requires nobody; leave the stage out instead".to_owned())
-        } else if approvers.is_empty() {
-            Some("has no approvers".to_owned())
-        } else if approvers.iter().all(|principal| matches!(principal, Principal::App(_))) {
-            Some("has only bots as approvers; only people approve".to_owned())
-        } else if named && everybody.len() < required as usize {
-            Some(format!("requires {required} people but names only {}", everybody.len()))
-        } else {
-            None
+        let mut problems = Vec::new();
+        let written = [document.approvers.is_some(), document.all_of.is_some(), document.any_of.is_some()];
+        if written.iter().filter(|is| **is).count() != 1 {
+            problems.push(
+                "says who approves in more than one way, or not at all: use one of `approvers`, `all_of` and `any_of`"
+                    .to_owned(),
+            );
+        }
+        if let Some(required) = document.required.as_ref().filter(|_| document.approvers.is_none()) {
+            let message = format!("`required` belongs to the parts of stage `{}`", *document.name);
+            self.report.error(&required.spot, Code::BadStage, message, "Write it beside the `approvers` it is about.");
+        }
+        let parts = |parts: Option<At<Vec<PartDoc>>>| parts.map(At::into_inner);
+        let demand = match (document.approvers, parts(document.all_of), parts(document.any_of)) {
+            (_, Some(parts), _) => Demand::All(parts.iter().map(|part| self.part(part)).collect()),
+            (_, _, Some(parts)) => Demand::Any(parts.iter().map(|part| self.part(part)).collect()),
+            (approvers, ..) => {
+                let approvers = self.principals(&approvers.unwrap_or_default());
+                Demand::of(approvers, document.required.as_ref().map_or(1, |required| **required))
+            }
         };
-        if let Some(problem) = problem {
+        let escalate = self.escalations(&document.name, document.escalate.0);
+        let wider: BTreeSet<Principal> = escalate.iter().flat_map(|step| step.to.iter().cloned()).collect();
+        problems.extend(demand.parts().flat_map(|part| problem_of(part, &wider)));
+        if demand.parts().next().is_none() {
+            problems.push("has no part".to_owned());
+        }
+        if document.ask.as_ref().is_some_and(|ask| **ask < demand.required()) {
+            problems.push("asks fewer people than it requires".to_owned());
+        }
+        for problem in problems {
             let message = format!("stage `{}` of `{rule}` {problem}", *document.name);
             self.report.error(&document.name.spot, Code::BadStage, message, Code::BadStage.explanation());
         }
@@ -55,7 +76,74 @@ impl Resolver<'_> {
             let checked = Expression::compile(when, &self.environment(None, None));
             self.checked(Some(owner), when, checked)
         });
-        Stage { name: document.name.into_inner(), when, approvers, required, escalate }
+        Stage { name: document.name.into_inner(), when, demand, ask: document.ask.map(At::into_inner), escalate }
+    }
+
+    fn part(&mut self, document: &PartDoc) -> Part {
+        let required = document.required.as_ref().map_or(1, |required| **required);
+        Part { approvers: self.principals(&document.approvers), required }
+    }
+
+    fn escalations(&mut self, stage: &StageName, documents: Vec<EscalationDoc>) -> Vec<Escalation> {
+        let mut steps: Vec<Escalation> = Vec::new();
+        for document in documents {
+            if steps.last().is_some_and(|before| *document.after <= before.after) {
+                let message =
+                    format!("stage `{stage}` widens after {}, no later than by the step before it", *document.after);
+                self.report.error(
+                    &document.after.spot,
+                    Code::BadStage,
+                    message,
+                    "Write the steps in order; each counts from when the stage opened.",
+                );
+            }
+            if document.to.is_empty() {
+                let message = format!("stage `{stage}` widens to nobody");
+                self.report.error(&document.after.spot, Code::BadStage, message, "Name somebody in `to`.");
+            }
+            let calendar = document.calendar.as_ref().and_then(|name| self.known_calendar(name));
+            steps.push(Escalation { after: document.after.into_inner(), calendar, to: self.principals(&document.to) });
+        }
+        steps
+    }
+
+    fn known_calendar(&mut self, name: &At<CalendarName>) -> Option<Arc<Calendar>> {
+        let known = self.calendars.get(&**name);
+        if known.is_none() {
+            let names = self.calendars.keys().map(CalendarName::as_str);
+            let help = did_you_mean(name.as_str(), names, Code::UnknownCalendar.explanation());
+            let message = format!("calendar `{}` does not exist", **name);
+            self.report.error(&name.spot, Code::UnknownCalendar, message, help);
+        }
+        known.cloned().flatten()
+    }
+
+    /// Reads a calendar; what cannot be read is known all the same, so that those who name it are not told that it is missing.
+    pub(super) fn calendar(&mut self, name: &At<CalendarName>, document: &CalendarDoc) {
+        let hours = document.hours.as_ref();
+        let times = hours.map_or(WORKING_HOURS, |hours| hours.split_once('-').unwrap_or((hours.as_str(), "")));
+        let spot = hours.map_or(&name.spot, |hours| &hours.spot);
+        let mut problem = |spot: &Spot, message: String, help: String| {
+            self.report.error(spot, Code::BadCalendar, message, help);
+        };
+        let read = match calendar::time_zone(&document.time_zone) {
+            Err(message) => {
+                let help = did_you_mean(&document.time_zone, calendar::time_zones(), Code::BadCalendar.explanation());
+                problem(&document.time_zone.spot, message, help);
+                None
+            }
+            Ok(_) => {
+                let holidays = document.holidays.iter().copied().collect();
+                let read = Calendar::new(
+                    &document.time_zone,
+                    document.days.clone(),
+                    (times.0.trim(), times.1.trim()),
+                    holidays,
+                );
+                read.map_err(|message| problem(spot, message, Code::BadCalendar.explanation().to_owned())).ok()
+            }
+        };
+        self.calendars.insert((**name).clone(), read.map(Arc::new));
     }
 
     /// What is known only when roles and rules are known.
@@ -70,9 +158,7 @@ impl Resolver<'_> {
             let Some(rule) = policy.approvals.get(&role.approval) else { continue };
             let [requester] = role.requesters.iter().collect::<Vec<_>>()[..] else { continue };
             for stage in &rule.stages {
-                let only_self = stage.approvers.iter().eq([requester])
-                    && matches!(requester, Principal::User(_))
-                    && stage.escalate.is_none();
+                let only_self = stage.everybody().iter().eq([requester]) && matches!(requester, Principal::User(_));
                 if only_self {
                     let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
                     let spot = Spot { file: role.file.as_str().into(), place: role.place };
@@ -80,5 +166,22 @@ impl Resolver<'_> {
                 }
             }
         }
+    }
+}
+
+/// Why nobody could ever give what a part demands. `wider` are those who may approve after a while.
+fn problem_of(part: &Part, wider: &BTreeSet<Principal>) -> Option<String> {
+    let everybody: BTreeSet<&Principal> = part.approvers.iter().chain(wider).collect();
+    let named = everybody.iter().all(|principal| matches!(principal, Principal::User(_)));
+    if part.required == 0 {
+        Some("requires nobody; leave it out instead".to_owned())
+    } else if part.approvers.is_empty() {
+        Some("has no approvers".to_owned())
+    } else if part.approvers.iter().all(|principal| matches!(principal, Principal::App(_))) {
+        Some("has only bots as approvers; only people approve".to_owned())
+    } else if named && everybody.len() < part.required as usize {
+        Some(format!("requires {} people but names only {}", part.required, everybody.len()))
+    } else {
+        None
     }
 }

@@ -1,14 +1,15 @@
 //! Roles: who may ask, for how long, and what it gives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Resolver;
 use crate::policy::condition::{Checked, Environment, Expression, Template};
-use crate::policy::document::{BreakGlassDoc, EntitlementDoc, ParamDoc, ParamType, RoleDoc};
+use crate::policy::document::{BreakGlassDoc, EntitlementDoc, MachinesDoc, ParamDoc, ParamType, RoleDoc};
 use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
 use crate::policy::lint::Remark;
-use crate::policy::model::{BreakGlass, Condition, ParamKind, ParamSpec, Risk, Role, Settings};
+use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings};
 use crate::policy::name::{ParamName, RoleName, TargetName};
+use crate::policy::principal::Principal;
 use crate::policy::yaml::decode::did_you_mean;
 use crate::policy::yaml::{At, Entries, Spot};
 use crate::policy::{Code, Duration, Severity};
@@ -48,6 +49,7 @@ impl Resolver<'_> {
             self.known_approval(approval);
         }
         let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
+        let machines = self.machines(&name, document.machines, max_duration);
         let params = self.params(document.params);
         let mut conditions = Vec::new();
         // What several roles share may be true of one of them and not of another: that is no mistake.
@@ -75,6 +77,7 @@ impl Resolver<'_> {
             conditions,
             approval: document.approval?.into_inner(),
             break_glass,
+            machines,
             params,
             entitlements,
             allowed: document.allow.0.iter().map(|(code, _)| **code).chain(self.allowed.iter().copied()).collect(),
@@ -96,6 +99,24 @@ impl Resolver<'_> {
             max_duration = **own;
         }
         BreakGlass { requesters, max_duration, review_within: document.review_within.unwrap_or(Duration::hours(24)) }
+    }
+
+    fn machines(&mut self, role: &RoleName, document: Option<MachinesDoc>, ceiling: Duration) -> Machines {
+        let mut machines = Machines { max_duration: Duration::hours(1).min(ceiling), sponsors: BTreeSet::new() };
+        let Some(document) = document else { return machines };
+        if let Some(own) = document.max_duration {
+            if *own > ceiling {
+                let message = format!("machines may have `{role}` for {}, longer than people ({ceiling})", *own);
+                self.report.error(&own.spot, Code::AboveCeiling, message, "The lower one is what people may have.");
+            }
+            machines.max_duration = own.into_inner();
+        }
+        machines.sponsors = self.principals(&document.sponsors);
+        if let Some(bot) = document.sponsors.iter().find(|sponsor| matches!(***sponsor, Principal::App(_))) {
+            let message = format!("`{}` cannot sponsor a machine: only people approve", **bot);
+            self.report.error(&bot.spot, Code::BadStage, message, "Name people, teams or groups.");
+        }
+        machines
     }
 
     fn params(&mut self, documents: Entries<ParamName, ParamDoc>) -> BTreeMap<ParamName, ParamSpec> {
