@@ -101,7 +101,9 @@ impl Engine {
         let occasion = format!("{}-{verdict:?}", pull.head);
         let now = self.inner.clock.now();
         tx.record(&Event::new(repository, EventKind::Decided, about, occasion, now, details)).await?;
-        tell_escalations(&mut tx, repository, pull.number, judgement, now).await?;
+        if !pull.draft {
+            tell_escalations(&mut tx, repository, pull.number, judgement, now).await?;
+        }
         tx.assert_held(claim).await?;
         tx.commit().await?;
         let mut tx = self.inner.store.begin().await?;
