@@ -23,6 +23,7 @@ mod patience;
 mod provenance;
 mod publish;
 mod pull_request;
+mod queue;
 mod rebuild;
 mod recall;
 mod reconcile;
@@ -330,6 +331,9 @@ impl Engine {
         };
         match events::hint(&delivery.event, delivery.body.as_bytes()) {
             Hint::Pull { repository, number } => of(&repository, &|name| Job::Pull(name, number)),
+            Hint::Queue { repository, number, commit } => {
+                of(&repository, &|name| Job::Queue(name, number, commit.clone()))
+            }
             Hint::Repository { repository } => of(&repository, &Job::Sync),
             Hint::Check { repository } => of(&repository, &Job::Sweep),
             Hint::Directory { organisation } => self
@@ -384,6 +388,7 @@ impl Engine {
             Job::Start(repository, id) => self.start(claim, repository, id).await,
             Job::Revert(repository, id) => self.revert(claim, repository, id).await,
             Job::Cleanse(repository) => self.cleanse(claim, repository).await,
+            Job::Queue(repository, number, commit) => self.look_at_queue(claim, repository, *number, commit).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
             Job::Target(name) => self.reconcile(claim, name).await,
             Job::Redeliver => self.redeliver(claim).await,

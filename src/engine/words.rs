@@ -33,6 +33,8 @@ pub(super) struct Publication {
 pub(super) enum Next {
     /// Whoever the settings name merges it.
     Merge,
+    /// A merge queue merges it.
+    Queued,
     /// It is merged.
     Merged,
 }
@@ -60,6 +62,7 @@ pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next, ef
     if judgement.verdict() == Some(Verdict::Approved) {
         body.push_str(match (next, policy.settings.merge) {
             (Next::Merged, _) => "\n**Merged.** What follows is told below.\n",
+            (Next::Queued, _) => "\n**Next:** the merge queue merges this pull request.\n",
             (Next::Merge, MergeMode::Manual) => "\n**Next:** somebody merges this pull request.\n",
             (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n",
         });

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::policy::name::RepositoryName;
+use crate::policy::name::{CommitId, RepositoryName};
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,15 @@ pub enum Hint {
         /// The repository.
         repository: RepositoryName,
     },
+    /// At what a merge queue is about to merge.
+    Queue {
+        /// The repository.
+        repository: RepositoryName,
+        /// The pull request.
+        number: u64,
+        /// The commit that needs the check.
+        commit: CommitId,
+    },
     /// At who belongs where.
     Directory {
         /// The organisation.
@@ -42,6 +51,21 @@ struct Payload {
     organization: Option<RawOrganisation>,
     pull_request: Option<Numbered>,
     issue: Option<RawIssue>,
+    merge_group: Option<RawGroup>,
+}
+
+#[derive(Deserialize)]
+struct RawGroup {
+    head_sha: CommitId,
+    head_ref: String,
+}
+
+impl RawGroup {
+    /// The pull request a group is for: its branch is called `gh-readonly-queue/BASE/pr-NUMBER-COMMIT`.
+    fn number(&self) -> Option<u64> {
+        let name = self.head_ref.strip_prefix("refs/heads/gh-readonly-queue/")?.rsplit('/').next()?;
+        name.strip_prefix("pr-")?.split('-').next()?.parse().ok()
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,6 +102,10 @@ pub fn hint(event: &str, body: &[u8]) -> Hint {
             Some(RawIssue { number, pull_request: Some(_) }) => Hint::Pull { repository, number },
             _ => Hint::Nowhere,
         },
+        ("merge_group", Some(repository)) if action == "checks_requested" => {
+            let group = payload.merge_group.and_then(|group| Some((group.number()?, group.head_sha)));
+            group.map_or(Hint::Nowhere, |(number, commit)| Hint::Queue { repository, number, commit })
+        }
         ("push" | "repository", Some(repository)) => Hint::Repository { repository },
         ("check_run", Some(repository)) if action == "rerequested" || action == "requested_action" => {
             Hint::Check { repository }
@@ -100,6 +128,21 @@ mod tests {
         let body = br#"{"action":"submitted","repository":{"full_name":"acme/access"},"pull_request":{"number":7}}"#;
         let repository = "acme/access".parse().unwrap();
         assert_eq!(hint("pull_request_review", body), Hint::Pull { repository, number: 7 });
+    }
+
+    #[test]
+    fn a_merge_queue_asks_to_look_at_the_commit_it_made() {
+        let head = "0123456789012345678901234567890123456789";
+        let body = |branch: &str| {
+            let group = serde_json::json!({ "head_sha": head, "head_ref": format!("refs/heads/{branch}") });
+            let repository = serde_json::json!({ "full_name": "acme/access" });
+            serde_json::json!({ "action": "checks_requested", "merge_group": group, "repository": repository })
+                .to_string()
+        };
+        let queued = body(&format!("gh-readonly-queue/release/2.0/pr-104-{head}"));
+        let (repository, commit) = ("acme/access".parse().unwrap(), head.parse().unwrap());
+        assert_eq!(hint("merge_group", queued.as_bytes()), Hint::Queue { repository, number: 104, commit });
+        assert_eq!(hint("merge_group", body("elsewhere/pr-1-x").as_bytes()), Hint::Nowhere);
     }
 
     #[test]

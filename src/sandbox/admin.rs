@@ -2,6 +2,7 @@
 //!
 //! - `users {login}` → `{id, token}`; `members {login, owner?}`; `members/remove {login}`; `users/rename {old, new}`
 //! - `teams {slug, parent?}`; `teams/add {slug, login}`; `teams/remove {slug, login}`
+//! - `queue {repository, number, login}`: merge when ready; `queue/run {repository, login}`: merges what is green
 //! - `keys {login, key}`; `clock {advance_seconds}`; `actions {repository, check_run, identifier, login}`: presses a button
 
 use std::sync::Arc;
@@ -41,6 +42,16 @@ pub(super) fn route(sandbox: &Arc<Sandbox>, rest: &[&str], body: &Value) -> Answ
             sandbox.clock().advance(TimeDelta::try_seconds(seconds).unwrap_or_default());
         }
         ["actions"] => press(sandbox, body)?,
+        ["queue"] => as_user(sandbox, &needed("login")?, |ctx| {
+            let (repository, number) = (needed("repository")?, body.get("number").and_then(Value::as_u64));
+            let git = ctx.sandbox.repository_git(&repository)?;
+            super::queue::add(ctx, &repository, &git, number.unwrap_or(0))
+        })?,
+        ["queue", "run"] => as_user(sandbox, &needed("login")?, |ctx| {
+            let repository = needed("repository")?;
+            let git = ctx.sandbox.repository_git(&repository)?;
+            super::queue::run(ctx, &repository, &git)
+        })?,
         _ => return not_found(),
     }
     Ok(Reply::Json(200, json!({ "now": super::json::time(sandbox.clock().now()) })))
@@ -49,8 +60,18 @@ pub(super) fn route(sandbox: &Arc<Sandbox>, rest: &[&str], body: &Value) -> Answ
 fn press(sandbox: &Arc<Sandbox>, body: &Value) -> Result<(), Refusal> {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let id = body.get("check_run").and_then(Value::as_u64).unwrap_or(0);
+    let more = json!({ "requested_action": { "identifier": text("identifier") } });
+    as_user(sandbox, &text("login"), |ctx| super::checks::event(ctx, &text("repository"), id, "requested_action", more))
+}
+
+/// Does something as a person would on the web site.
+fn as_user(
+    sandbox: &Arc<Sandbox>,
+    login: &str,
+    act: impl FnOnce(&mut Ctx<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let mut state = sandbox.state();
-    let Some(user) = state.user(&text("login")).map(|user| user.id) else { return not_found() };
+    let Some(user) = state.user(login).map(|user| user.id) else { return not_found() };
     let mut ctx = Ctx {
         sandbox,
         state: &mut state,
@@ -59,6 +80,5 @@ fn press(sandbox: &Arc<Sandbox>, body: &Value) -> Result<(), Refusal> {
         body: Value::Null,
         accept: String::new(),
     };
-    let more = json!({ "requested_action": { "identifier": text("identifier") } });
-    super::checks::event(&mut ctx, &text("repository"), id, "requested_action", more)
+    act(&mut ctx)
 }

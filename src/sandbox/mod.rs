@@ -18,6 +18,7 @@ mod limit;
 mod page;
 mod people;
 mod pulls;
+mod queue;
 mod route;
 mod smart_http;
 mod starter;

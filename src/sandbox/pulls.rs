@@ -463,7 +463,7 @@ fn rebase(git: &Git, commits: &[Commit], onto: ObjectId, committer: &git::Signat
     Ok(tip)
 }
 
-fn close_merged(
+pub(super) fn close_merged(
     ctx: &mut Ctx<'_>,
     repository: &str,
     git: &Git,

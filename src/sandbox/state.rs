@@ -96,12 +96,25 @@ pub struct BranchRule {
     pub linear_history: bool,
 }
 
+/// A pull request in the merge queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Queued {
+    pub number: u64,
+    /// The branch it is merged on first, and the commit there.
+    pub branch: String,
+    pub head: String,
+    /// What it is merged onto.
+    pub base: String,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Repository {
     pub id: u64,
     pub name: String,
     pub default_branch: String,
     pub rule: BranchRule,
+    #[serde(default)]
+    pub queue: Vec<Queued>,
     pub next_number: u64,
     pub created_at: DateTime<Utc>,
     pub issues: BTreeMap<u64, Issue>,

@@ -278,6 +278,7 @@ impl Sandbox {
                 name: name.to_owned(),
                 default_branch: "main".to_owned(),
                 rule: BranchRule::default(),
+                queue: Vec::new(),
                 next_number: 0,
                 created_at: now,
                 issues: BTreeMap::new(),

@@ -4,13 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::access::grant::GrantId;
-use crate::policy::name::{RepositoryName, TargetName};
+use crate::policy::name::{CommitId, RepositoryName, TargetName};
 
 /// Something to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Job {
     /// Judge a pull request again.
     Pull(RepositoryName, u64),
+    /// Put the check on what a merge queue made of a pull request.
+    Queue(RepositoryName, u64, CommitId),
     /// Read the default branch.
     Sync(RepositoryName),
     /// Look at everything in a repository: open pull requests, the default branch, who is still eligible.
@@ -62,6 +64,7 @@ impl Job {
     pub fn owner(&self) -> &str {
         match self {
             Self::Pull(repository, _) | Self::Messages(repository, _) => repository.owner(),
+            Self::Queue(repository, ..) => repository.owner(),
             Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
             Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
             Self::Grant(..) | Self::Target(_) | Self::Redeliver | Self::Tidy => "",
@@ -78,6 +81,7 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pull(repository, number) => write!(f, "pull {repository} {number}"),
+            Self::Queue(repository, number, commit) => write!(f, "queue {repository} {number} {commit}"),
             Self::Sync(repository) => write!(f, "sync {repository}"),
             Self::Sweep(repository) => write!(f, "sweep {repository}"),
             Self::Grant(repository, grant) => write!(f, "grant {repository} {grant}"),
@@ -100,6 +104,10 @@ impl FromStr for Job {
         let parsed = match words.as_slice() {
             ["pull", repository, number] => {
                 repository.parse().ok().zip(number.parse().ok()).map(|(r, n)| Self::Pull(r, n))
+            }
+            ["queue", repository, number, commit] => {
+                let place = repository.parse().ok().zip(number.parse().ok());
+                place.zip(commit.parse().ok()).map(|((r, n), c)| Self::Queue(r, n, c))
             }
             ["messages", repository, number] => {
                 repository.parse().ok().zip(number.parse().ok()).map(|(r, n)| Self::Messages(r, n))

@@ -312,6 +312,22 @@ impl World {
         self.call_with(&self.tokens[login], method, path, body).await
     }
 
+    /// Somebody presses *Merge when ready*.
+    pub async fn queues(&self, login: &str, number: u64) -> StatusCode {
+        let body = json!({ "repository": "access", "number": number, "login": login });
+        let (status, _) = self.call(login, Method::POST, "/_sandbox/queue", body).await;
+        self.settle().await;
+        status
+    }
+
+    /// GitHub merges what is green in the queue.
+    pub async fn runs_the_queue(&self) {
+        let body = json!({ "repository": "access", "login": "olga" });
+        let (status, answer) = self.call("olga", Method::POST, "/_sandbox/queue/run", body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        self.settle().await;
+    }
+
     /// Status and headers of a GET as somebody, with the ETag they know.
     pub async fn headers(&self, login: &str, path: &str, etag: Option<&str>) -> (StatusCode, http::HeaderMap) {
         let mut request = self.request(&self.tokens[login], Method::GET, path);

@@ -1,0 +1,161 @@
+//! Chains of approvals: parts, escalations, people asked in turn, and what a merge queue is told.
+
+use chrono::TimeDelta;
+use http::{Method, StatusCode};
+
+use crate::life::ORDERS;
+use crate::support::world::World;
+
+/// A world in which `database-owner` has these stages.
+async fn with_stages(stages: &str) -> World {
+    let policy = format!("approvals:\n  database-owner:\n    stages:\n{stages}\n");
+    World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/approvals.yaml"].clone()).unwrap();
+        let (before, rest) = text.split_once("approvals:\n  database-owner:\n").unwrap();
+        let after = rest.split_once("\n\n").unwrap().1;
+        files.insert("policies/approvals.yaml".to_owned(), format!("{before}{policy}\n{after}").into_bytes());
+    })
+    .await
+}
+
+#[tokio::test]
+async fn both_owner_and_security_say_yes_in_one_stage() {
+    let world =
+        with_stages("      - { name: both, all_of: [{ approvers: [group:dba] }, { approvers: [team:security] }] }")
+            .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let comment = world.comments(request).await.remove(0);
+    assert!(comment.contains("`group:dba`, and `team:security`"), "{comment}");
+    world.dave().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    world.erin().approves(request).await;
+    assert!(world.is_merged(request).await);
+}
+
+#[tokio::test]
+async fn a_stage_nobody_answers_widens_twice_and_says_so_each_time() {
+    let world = with_stages(
+        "      - name: owner\n        approvers: [user:carol]\n        escalate:\n          \
+         - { after: 30m, to: [team:platform-leads] }\n          - { after: 1h, to: [team:security] }",
+    )
+    .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.wait(TimeDelta::minutes(29)).await;
+    assert_eq!(world.comments(request).await.len(), 1);
+    world.wait(TimeDelta::minutes(1)).await;
+    let said = world.comments(request).await;
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[1].contains("Stage `owner` still waits") && said[1].contains("`team:platform-leads`"), "{}", said[1]);
+    assert!(said[1].contains("widens again at 2026-11-30 11:00 UTC"), "{}", said[1]);
+    let asked = world.get(&format!("/pulls/{request}/requested_reviewers")).await;
+    assert_eq!(asked["teams"][0]["slug"], "platform-leads", "they are asked for a review too");
+
+    // A restart in between loses nothing and says nothing twice.
+    world.restart().await;
+    world.wait(TimeDelta::minutes(30)).await;
+    let said = world.comments(request).await;
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(said[2].contains("`team:security`"), "{}", said[2]);
+    assert_eq!(world.count("escalated").await, 2);
+
+    world.erin().approves(request).await;
+    assert!(world.is_merged(request).await);
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+}
+
+#[tokio::test]
+async fn whoever_may_only_approve_later_has_not_approved_yet() {
+    let world = with_stages(
+        "      - name: owner\n        approvers: [user:carol]\n        escalate: { after: 30m, to: [team:security] }",
+    )
+    .await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.erin().approves(request).await;
+    assert!(!world.is_merged(request).await);
+    world.wait(TimeDelta::minutes(30)).await;
+    assert!(world.is_merged(request).await, "what she said counts from then on");
+}
+
+#[tokio::test]
+async fn one_of_several_is_asked_and_others_only_when_it_widens() {
+    let world = with_stages(
+        "      - name: owner\n        approvers: [user:carol, user:dave, user:erin]\n        ask: 1\n        \
+         escalate: { after: 30m, to: [team:security] }",
+    )
+    .await;
+    let asked = async |request: u64| {
+        let asked = world.get(&format!("/pulls/{request}/requested_reviewers")).await;
+        assert_eq!(asked["teams"].as_array().unwrap().len(), 0, "people are asked, not teams");
+        asked["users"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|user| user["login"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let first = asked(request).await;
+    assert_eq!(first.len(), 1);
+    world.wait(TimeDelta::minutes(5)).await;
+    world.engine().begin().await.unwrap();
+    world.settle().await;
+    assert_eq!(asked(request).await, first, "nobody else is bothered");
+    world.wait(TimeDelta::minutes(25)).await;
+    assert_eq!(asked(request).await.len(), 2);
+}
+
+#[tokio::test]
+async fn on_call_needs_no_approval_and_others_do() {
+    let world =
+        with_stages("      - { name: owner, approvers: [group:dba], when: \"!('on-call' in subject.teams)\" }").await;
+    let waiting = world.bob().asks("bob-orders", ORDERS).await;
+    assert!(!world.is_merged(waiting).await);
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    assert!(world.is_merged(request).await, "alice is on call");
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+}
+
+/// People merge, by a queue.
+async fn with_queue() -> World {
+    World::with_policy(|files| {
+        let text = String::from_utf8(files["policies/settings.yaml"].clone()).unwrap();
+        files.insert("policies/settings.yaml".to_owned(), text.replace("merge: auto", "merge: manual").into_bytes());
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_merge_queue_gets_its_check_and_what_it_merges_is_given() {
+    let world = with_queue().await;
+    let first = world.alice().asks("alice-orders", ORDERS).await;
+    let second = world.bob().asks("bob-orders", ORDERS).await;
+    assert_eq!(world.queues("alice", first).await, StatusCode::UNPROCESSABLE_ENTITY, "nobody approved it");
+    world.dave().approves(first).await;
+    world.dave().approves(second).await;
+    assert_eq!(world.queues("alice", first).await, StatusCode::OK);
+    assert_eq!(world.queues("bob", second).await, StatusCode::OK);
+    assert!(!world.is_merged(first).await);
+    world.runs_the_queue().await;
+    assert!(world.is_merged(first).await && world.is_merged(second).await);
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    assert!(world.orders.is_member("orders_readonly", "bob"));
+}
+
+#[tokio::test]
+async fn what_lost_its_approval_on_the_way_does_not_pass_the_queue() {
+    let world = with_queue().await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(request).await;
+    // Daypass has not heard of it yet when the queue begins.
+    world.go_manual(true);
+    let reviews = world.get(&format!("/pulls/{request}/reviews")).await;
+    let path = format!("/repos/acme/access/pulls/{request}/reviews/{}/dismissals", reviews[0]["id"]);
+    let (status, _) = world.call("carol", Method::PUT, &path, serde_json::json!({ "message": "wait" })).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(world.queues("alice", request).await, StatusCode::OK);
+    world.go_manual(false);
+    world.settle().await;
+    world.runs_the_queue().await;
+    assert!(!world.is_merged(request).await);
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
+}
