@@ -6,10 +6,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod buttons;
 mod clocks;
+mod commands;
 mod damage;
 mod effect;
+mod extend;
 mod fog;
+mod forged;
 mod github;
 mod life;
 mod outages;
@@ -20,4 +24,5 @@ mod rebuild;
 mod refused;
 mod reviews;
 mod storage;
+mod waiting;
 mod watched;
