@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::approval::{self, ApprovalStatus, Ballot, Involved, Involvement, StageState};
 use super::entitlements::{self, Recipient};
+use super::extension::Extension;
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review};
 use super::grant::{Grant, GrantId, Window};
 use super::machine;
@@ -30,6 +31,15 @@ pub struct PullFacts {
     pub commits: Vec<Commit>,
     /// Its reviews, in GitHub's order.
     pub reviews: Vec<Review>,
+    /// The running grant it extends, if Daypass opened it for that.
+    pub extends: Option<Extension>,
+}
+
+impl PullFacts {
+    /// Who asks: the author, or, where Daypass opened the pull request for somebody, they.
+    pub fn requester(&self) -> Option<&Account> {
+        self.extends.as_ref().map(|extension| &extension.requester).or(self.pull.author.as_ref())
+    }
 }
 
 /// Everything a decision rests on.
@@ -87,6 +97,8 @@ pub struct Decision {
     pub entitlements: Vec<Entitlement>,
     /// The running grant it takes the place of, which ends with the merge.
     pub replaces: Option<Grant>,
+    /// The running grant it extends, if it does.
+    pub extends: Option<Extension>,
     /// When access would be due if it were merged at the time of the judgement (or was merged then).
     pub window: Window,
 }
@@ -130,19 +142,23 @@ pub fn has_error(findings: &[Finding]) -> bool {
 /// Judges one request of a pull request.
 pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     let judged_at = case.merged_at().unwrap_or(case.now);
-    let window = Window::new(judged_at, request.start, request.duration);
+    let window = match &case.facts.extends {
+        Some(extension) => extension.window(judged_at, request.duration),
+        None => Window::new(judged_at, request.start, request.duration),
+    };
     let mut decision = Decision {
         request: request.clone(),
-        requester: case.facts.pull.author.clone(),
+        requester: case.facts.requester().cloned(),
         subject: None,
         findings: judge::judge(request, case.policy),
         conditions: Vec::new(),
         approval: None,
         entitlements: Vec::new(),
         replaces: None,
+        extends: case.facts.extends.clone(),
         window,
     };
-    let Some(author) = case.facts.pull.author.clone() else {
+    let Some(author) = case.facts.requester().cloned() else {
         decision.findings.push(finding(
             request,
             "",
@@ -152,9 +168,10 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
         ));
         return decision;
     };
-    let subject = match &request.subject {
-        None => Some(author.clone()),
-        Some(login) => case.directory.account(login).cloned(),
+    let subject = match (&case.facts.extends, &request.subject) {
+        (Some(extension), _) => Some(extension.subject.clone()),
+        (None, None) => Some(author.clone()),
+        (None, Some(login)) => case.directory.account(login).cloned(),
     };
     let Some(subject) = subject else {
         let login = request.subject.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -359,8 +376,8 @@ pub(super) fn scope(request: &Request, role: &Role, author: &Account, subject: &
 pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) -> (Involved, Vec<Finding>) {
     let mut involved = Involved::default();
     let mut findings = Vec::new();
-    if let Some(author) = &facts.pull.author {
-        involved.add(author, Involvement::Requester);
+    for requester in facts.requester().into_iter().chain(&facts.pull.author) {
+        involved.add(requester, Involvement::Requester);
     }
     if let Some(subject) = subject {
         involved.add(subject, Involvement::Subject);

@@ -166,6 +166,9 @@ fn summary(decision: &Decision) -> Vec<Row> {
     let request = &decision.request;
     let who = decision.subject.as_ref().map_or_else(|| "?".to_owned(), |subject| subject.login.to_string());
     let period = match request.start {
+        _ if decision.extends.is_some() => {
+            format!("{} in all: until {}, and no gap before", request.duration, when(decision.window.ends_at))
+        }
         Some(start) if decision.window.starts_at == start => {
             format!("{}, from {} to {}", request.duration, when(start), when(decision.window.ends_at))
         }
@@ -184,7 +187,10 @@ fn summary(decision: &Decision) -> Vec<Row> {
     for (name, value) in &request.params {
         rows.push(row("With", Text::new().name(name).words(" = ").name(value)));
     }
-    if let Some(grant) = &decision.replaces {
+    if let Some(extension) = &decision.extends {
+        let since = format!(", which runs since {} until {}", when(extension.chain.since), when(extension.until));
+        rows.push(row("Extends", Text::new().name(&extension.chain.extends).words(since)));
+    } else if let Some(grant) = &decision.replaces {
         let until = format!(", which would last until {}", when(grant.window.ends_at));
         rows.push(row("Ends", Text::new().name(&grant.role).words(" of ").name(&grant.subject.login).words(until)));
     }

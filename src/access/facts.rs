@@ -87,7 +87,7 @@ pub struct PullRequest {
     pub from_fork: bool,
     /// The branch it wants to change.
     pub base_branch: String,
-    /// When it was opened.
+    /// When it was opened, or reopened last.
     pub created_at: DateTime<Utc>,
     /// Labels on it.
     pub labels: BTreeSet<String>,

@@ -105,7 +105,7 @@ impl Accounts {
             created_at,
             labels: BTreeSet::new(),
         };
-        PullFacts { pull, commits, reviews }
+        PullFacts { pull, commits, reviews, extends: None }
     }
 
     /// Of everything that is given, what the server would have read.

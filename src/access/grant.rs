@@ -6,6 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::extension::Chain;
 use super::facts::Account;
 use crate::mutants::{self, Mutant};
 use crate::policy::Duration;
@@ -146,6 +147,9 @@ pub struct Grant {
     pub blob: BlobId,
     /// What it gives.
     pub entitlements: Vec<Entitlement>,
+    /// What it goes on from, if it extends another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Chain>,
     /// Whether it is live.
     pub state: State,
 }
@@ -240,6 +244,11 @@ impl Grant {
     /// the state about the beginning: GitHub's clock, which dates the merge, may be a little ahead of ours.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
         self.state == State::Active && now < self.over_at()
+    }
+
+    /// When access first began: with it, or with the first of the grants it extends.
+    pub fn since(&self) -> DateTime<Utc> {
+        self.chain.as_ref().map_or(self.window.starts_at, |chain| chain.since)
     }
 
     /// The first instant without access.

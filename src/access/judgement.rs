@@ -103,7 +103,8 @@ pub fn needs(proposal: &Proposal, facts: &PullFacts, policy: &Policy) -> Needs {
         needs.add_rule(rule, policy);
     }
     needs.logins.extend(proposal.requests.iter().flatten().filter_map(|request| request.subject.clone()));
-    needs.logins.extend(facts.pull.author.iter().map(|author| author.login.clone()));
+    needs.logins.extend(facts.requester().map(|requester| requester.login.clone()));
+    needs.logins.extend(facts.extends.iter().map(|extension| extension.subject.login.clone()));
     needs.logins.extend(facts.reviews.iter().filter_map(|review| review.author.as_ref()).map(|a| a.login.clone()));
     needs
 }

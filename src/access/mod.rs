@@ -2,11 +2,14 @@
 
 pub mod approval;
 pub mod change;
+pub mod command;
 pub mod coverage;
 pub mod decide;
 pub mod entitlements;
 pub mod explain;
+pub mod extension;
 pub mod facts;
+pub mod forfeit;
 pub mod given;
 pub mod grant;
 pub mod impact;

@@ -129,7 +129,7 @@ impl Engine {
         if !impact.effects.is_empty() {
             let policies = (policy, proposed);
             left_out += self
-                .open_requests(github, repository, &judged.facts.pull, policies, &mut directory, &mut impact)
+                .open_requests(github, repository, (&judged.facts.pull, &before), policies, &mut directory, &mut impact)
                 .await?;
         }
         let see_all = format!(
@@ -174,7 +174,7 @@ impl Engine {
         &self,
         github: &Repository,
         repository: &RepositoryName,
-        change: &PullRequest,
+        (change, before): (&PullRequest, &BTreeMap<String, TreeFile>),
         (old, new): (&Policy, &Policy),
         directory: &mut Directory,
         impact: &mut Impact,
@@ -183,7 +183,7 @@ impl Engine {
         pulls.retain(|pull| pull.number != change.number && pull.base_branch == change.base_branch && !pull.draft);
         let left_out = pulls.len().saturating_sub(PULLS);
         for pull in pulls.into_iter().take(PULLS) {
-            let judged = match self.judge(github, repository, pull, old).await {
+            let judged = match self.judge(github, repository, pull, old, before).await {
                 Ok(judged) => judged,
                 // Too large to be read: refused under any policy.
                 Err(EngineError::Github(GithubError::Invalid { .. })) => continue,
@@ -201,7 +201,7 @@ impl Engine {
                     needs.extend(policy.roles.get(&request.role).map(|role| Needs::of_role(role, policy)));
                 }
             }
-            needs.logins.extend(facts.pull.author.iter().map(|author| author.login.clone()));
+            needs.logins.extend(facts.requester().map(|requester| requester.login.clone()));
             needs
                 .logins
                 .extend(facts.reviews.iter().filter_map(|review| review.author.as_ref()).map(|a| a.login.clone()));

@@ -2,15 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Engine, EngineError};
 use crate::access::change::{self, Subject};
 use crate::access::decide::{Case, PullFacts};
-use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, TreeFile};
+use crate::access::extension::{Extension, NoExtension};
+use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, Review, ReviewState, TreeFile};
+use crate::access::forfeit::{self, Forfeit};
+use crate::access::grant::{EndReason, State};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
 use crate::policy::name::RepositoryName;
-use crate::policy::{self, Policy};
+use crate::policy::{self, Code, Finding, Place, Policy, Severity};
+
+/// A pull request that is younger is not asked whether it was closed and reopened, unless somebody approved it: nothing else that
+/// could be forgotten by that is due so early.
+const YOUNG: TimeDelta = TimeDelta::minutes(15);
 
 /// A judged pull request with the facts it was judged on.
 pub(super) struct Judged {
@@ -22,16 +31,23 @@ pub(super) struct Judged {
     pub head_files: BTreeMap<String, TreeFile>,
     /// The files it changes.
     pub changed: Vec<ChangedFile>,
+    /// Who belongs where, as far as it was asked.
+    pub directory: Directory,
+    /// Approvals that no longer count, because the pull request is not what it was.
+    pub forfeited: Vec<(Review, Forfeit)>,
+    /// Why it extends nothing, if Daypass opened it for that.
+    pub no_extension: Option<NoExtension>,
 }
 
 impl Engine {
-    /// Judges a pull request, open or merged, under `policy`.
+    /// Judges a pull request, open or merged, under `policy`. `before` are the files it would change, or changed.
     pub(super) async fn judge(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         pull: PullRequest,
         policy: &Policy,
+        before: &BTreeMap<String, TreeFile>,
     ) -> Result<Judged, EngineError> {
         let head_files = self.files(github, &pull.head).await?;
         let changed = github.pull_files(pull.number).await?;
@@ -82,19 +98,74 @@ impl Engine {
             }
             Subject::Unrelated => {}
         }
-        let facts = match proposal.subject {
-            Subject::Unrelated => PullFacts { pull, commits: Vec::new(), reviews: Vec::new() },
-            _ => {
-                let commits = github.pull_commits(pull.number).await?;
-                let reviews = github.reviews(pull.number).await?;
-                PullFacts { pull, commits, reviews }
+        let (mut extends, mut no_extension) = (None, None);
+        if self.asks_to_extend(&pull).await? {
+            match self.extension(github, repository, &proposal, before, judged_at).await? {
+                Ok(extension) => extends = Some(extension),
+                Err(why) => {
+                    no_extension = Some(why);
+                    proposal.findings.push(not_an_extension(why));
+                }
             }
+        }
+        let (facts, forfeited) = match proposal.subject {
+            Subject::Unrelated => (PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends }, Vec::new()),
+            _ => self.hearing(github, pull, extends).await?,
         };
         let needs = judgement::needs(&proposal, &facts, policy);
         let directory = self.directory(github, &needs).await?;
         let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
         let judgement = judgement::judge(proposal, case);
-        Ok(Judged { judgement, facts, head_files, changed })
+        Ok(Judged { judgement, facts, head_files, changed, directory, forfeited, no_extension })
+    }
+
+    /// What people did and said about a pull request, since it was opened or reopened last.
+    async fn hearing(
+        &self,
+        github: &Repository,
+        mut pull: PullRequest,
+        extends: Option<Extension>,
+    ) -> Result<(PullFacts, Vec<(Review, Forfeit)>), EngineError> {
+        let commits = github.pull_commits(pull.number).await?;
+        let mut reviews = github.reviews(pull.number).await?;
+        // Only what was said, or has gone on for a while, can belong to an earlier life.
+        let old = self.inner.clock.now() - pull.created_at > YOUNG;
+        let reopened_at = match old || reviews.iter().any(|review| review.state == ReviewState::Approved) {
+            true => github.closings(pull.number).await?.reopened_at,
+            false => None,
+        };
+        let forfeited = forfeit::forfeited(&reviews, &pull.head, reopened_at);
+        let forfeited = forfeited.into_iter().map(|(review, why)| (review.clone(), why)).collect();
+        forfeit::reopen(&mut pull, &mut reviews, reopened_at);
+        Ok((PullFacts { pull, commits, reviews, extends }, forfeited))
+    }
+
+    /// The running grant that a pull request extends which Daypass opened for that: the one that the file gave, by what is known and
+    /// not by what the pull request says.
+    async fn extension(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        proposal: &Proposal,
+        before: &BTreeMap<String, TreeFile>,
+        judged_at: DateTime<Utc>,
+    ) -> Result<Result<Extension, NoExtension>, EngineError> {
+        let alone = proposal.removed.is_empty() && proposal.findings.is_empty();
+        let ([Ok(new)], true) = (proposal.requests.as_slice(), alone) else { return Ok(Err(NoExtension::Different)) };
+        let Some(file) = before.get(&new.path()) else { return Ok(Err(NoExtension::Over)) };
+        let Some(row) = self.inner.store.grant_by_content(repository, &new.slug, &file.blob).await? else {
+            return Ok(Err(NoExtension::Over));
+        };
+        let ended = match &row.grant.state {
+            State::Ended { reason: EndReason::Expired | EndReason::Replaced, .. } => false,
+            State::Ended { at, .. } => *at <= judged_at,
+            State::Scheduled | State::Active => false,
+        };
+        let text = self.grant_text(github, file).await?;
+        Ok(match policy::request::read(&new.path(), &text, None) {
+            Ok(old) if !ended => Extension::of(&row.grant, &old, new, judged_at),
+            _ => Err(NoExtension::Over),
+        })
     }
 
     /// Reads memberships and accounts.
@@ -122,5 +193,16 @@ impl Engine {
             directory.accounts.insert(login.clone(), account);
         }
         Ok(directory)
+    }
+}
+
+fn not_an_extension(why: NoExtension) -> Finding {
+    Finding {
+        file: String::new(),
+        place: Place::default(),
+        severity: Severity::Error,
+        code: Code::NotAnExtension,
+        message: why.to_string(),
+        help: Code::NotAnExtension.explanation().to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Engine, EngineError};
+use crate::access::facts::Account;
 use crate::access::grant::{EndReason, GrantId, GrantRef, State, Transition};
 use crate::ledger::{Event, EventKind};
 use crate::mutants::{self, Mutant};
@@ -58,14 +59,29 @@ impl Engine {
     pub(super) async fn end(
         &self,
         tx: &mut Tx,
+        row: GrantRow,
+        reason: EndReason,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        self.end_by(tx, row, reason, None, now).await
+    }
+
+    /// Ends a grant because somebody said so.
+    pub(super) async fn end_by(
+        &self,
+        tx: &mut Tx,
         mut row: GrantRow,
         reason: EndReason,
+        by: Option<&Account>,
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
         // A grant that was found to be over late ended when its time was up, not when it was noticed.
         let at = if reason == EndReason::Expired { row.grant.window.ends_at.min(now) } else { now };
-        let details = serde_json::json!({ "grant": row.grant.id, "subject": row.grant.subject, "role": row.grant.role,
+        let mut details = serde_json::json!({ "grant": row.grant.id, "subject": row.grant.subject, "role": row.grant.role,
             "reason": reason, "ended_at": at });
+        if let Some(by) = by {
+            details["by"] = serde_json::json!(by);
+        }
         let id = row.grant.id.clone();
         if !mutants::is(Mutant::ForgetEndEvent) {
             tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
@@ -74,6 +90,11 @@ impl Engine {
         tx.put_grant(&row).await?;
         if reason != EndReason::Expired {
             ask_targets(tx, &row, now).await?;
+        }
+        // The buttons go, and what would have extended it.
+        tx.schedule(&Job::Pull(row.repository.clone(), id.pull_request), now).await?;
+        if let Some(extension) = tx.extension_of(&row.repository, &id).await? {
+            tx.schedule(&Job::Pull(row.repository.clone(), extension), now).await?;
         }
         // Without entitlements no target will say that it is done.
         tx.schedule(&Job::Revert(row.repository.clone(), id), now).await?;

@@ -123,9 +123,10 @@ fn merge_commit(pull: &PullRequest) -> Option<&CommitId> {
     }
 }
 
+/// Whether a file of one is in the other, whatever it says: what extends a grant can only be told from what was there before.
 fn shares_grants(one: &BTreeMap<String, TreeFile>, other: &BTreeMap<String, TreeFile>) -> bool {
     let other = grant_files(other);
-    grant_files(one).iter().any(|(slug, file)| other.get(slug).is_some_and(|same| same.blob == file.blob))
+    grant_files(one).keys().any(|slug| other.contains_key(slug))
 }
 
 fn touches_policy_repository(before: &BTreeMap<String, TreeFile>, after: &BTreeMap<String, TreeFile>) -> bool {

@@ -1,6 +1,7 @@
 //! Hostile text in Markdown. Whatever comes from a request, a path or a login is shown as text: it can neither format, nor
 //! mention anybody, nor link, nor hide.
 
+use crate::access::facts::Account;
 use crate::access::text::{Piece, Text};
 
 /// A sentence, each of its parts escaped as it needs to be.
@@ -47,6 +48,11 @@ pub(super) fn code(text: &str) -> String {
     let pad = if line.starts_with('`') || line.ends_with('`') || line.is_empty() { " " } else { "" };
     // A `|` would end a table cell even inside code.
     format!("{fence}{pad}{}{pad}{fence}", line.replace('|', "\\|"))
+}
+
+/// Somebody, so that GitHub tells them. Only people are, and a login has nothing in it that could be anything else; a bot is named.
+pub(super) fn mention(account: &Account) -> String {
+    if account.bot { code(account.login.as_str()) } else { format!("@{}", account.login) }
 }
 
 /// A code block that ends where it should, whatever is in it.

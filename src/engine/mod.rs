@@ -10,9 +10,13 @@
 pub mod clock;
 pub mod settings;
 
+mod answers;
+mod buttons;
+mod commands;
 mod due;
 pub mod effect;
 mod error;
+mod extend;
 mod facts;
 mod grants;
 mod line;
@@ -20,6 +24,7 @@ mod markdown;
 mod messages;
 mod metrics;
 mod patience;
+mod pending;
 mod provenance;
 mod publish;
 mod pull_request;
@@ -48,7 +53,8 @@ pub use error::EngineError;
 pub use rebuild::Rebuilt;
 pub use turns::Worker;
 
-use crate::github::{App, Repository, Usage, events};
+use crate::github::events::{self, Hint};
+use crate::github::{App, Repository, Usage};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Delivery, Job, Store, Tx};
@@ -307,8 +313,14 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         for delivery in &deliveries {
             // Another process may have read the same ones.
-            let jobs = if tx.done_with(&delivery.id, now).await? { self.jobs_for(delivery) } else { Vec::new() };
-            for job in jobs {
+            if !tx.done_with(&delivery.id, now).await? {
+                continue;
+            }
+            let hint = events::hint(&delivery.event, delivery.body.as_bytes());
+            if let Some((repository, press)) = self.press_of(&delivery.id, &hint) {
+                tx.press(&repository, &press, now).await?;
+            }
+            for job in self.jobs_for(hint) {
                 tx.schedule(&job, now).await?;
             }
         }
@@ -317,22 +329,21 @@ impl Engine {
     }
 
     /// What a delivery asks to look at. What it claims is not believed.
-    fn jobs_for(&self, delivery: &Delivery) -> Vec<Job> {
-        use events::Hint;
-        let ours = |repository: &RepositoryName| {
-            self.inner
-                .options
-                .repositories
-                .iter()
-                .find(|known| known.as_str().eq_ignore_ascii_case(repository.as_str()))
-        };
+    fn jobs_for(&self, hint: Hint) -> Vec<Job> {
         let of = |repository: &RepositoryName, job: &dyn Fn(RepositoryName) -> Job| {
-            ours(repository).cloned().map(job).into_iter().collect::<Vec<_>>()
+            self.ours(repository).cloned().map(job).into_iter().collect::<Vec<_>>()
         };
-        match events::hint(&delivery.event, delivery.body.as_bytes()) {
+        match hint {
             Hint::Pull { repository, number } => of(&repository, &|name| Job::Pull(name, number)),
             Hint::Queue { repository, number, commit } => {
                 of(&repository, &|name| Job::Queue(name, number, commit.clone()))
+            }
+            // A press of a button we do not know asks for a look, as it does on other checks.
+            Hint::Pressed { repository, number, button, .. } => {
+                of(&repository, &|name| match buttons::is_ours(&button) {
+                    true => Job::Pull(name, number),
+                    false => Job::Sweep(name),
+                })
             }
             Hint::Repository { repository } => of(&repository, &Job::Sync),
             Hint::Check { repository } => of(&repository, &Job::Sweep),
@@ -352,6 +363,12 @@ impl Engine {
             }
             Hint::Nowhere => Vec::new(),
         }
+    }
+
+    /// The repository we look after that is meant by a name.
+    fn ours(&self, repository: &RepositoryName) -> Option<&RepositoryName> {
+        let mut known = self.inner.options.repositories.iter();
+        known.find(|known| known.as_str().eq_ignore_ascii_case(repository.as_str()))
     }
 
     /// Renews the lease for as long as it is polled; completes only when it is lost and the work is better let go of. Work on a

@@ -70,7 +70,7 @@ impl Engine {
         let Some(policy) = &loaded.policy else {
             return Ok(Origin::unverified(format!("the policy at {} was broken when it was merged", base.short())));
         };
-        let judged = match self.judge(github, repository, pull.clone(), policy).await {
+        let judged = match self.judge(github, repository, pull.clone(), policy, &step.before).await {
             Err(EngineError::Github(error @ GithubError::Invalid { .. })) => {
                 return Ok(Origin::unverified(format!("pull request {} cannot be read in full: {error}", pull.number)));
             }
@@ -103,7 +103,7 @@ impl Engine {
         slug: &Slug,
         blob: &BlobId,
     ) -> Result<Grant, String> {
-        let Some(PullRequest { number, author: Some(author), .. }) = &step.pull else {
+        let (Some(PullRequest { number, .. }), Some(requester)) = (&step.pull, judged.facts.requester()) else {
             return Err("no merged pull request with a living author brought it".to_owned());
         };
         let decided: Option<&Decision> =
@@ -122,7 +122,7 @@ impl Engine {
         Ok(Grant {
             id: GrantId { slug: slug.clone(), pull_request: *number },
             subject: subject.clone(),
-            requester: author.clone(),
+            requester: requester.clone(),
             role: request.role.clone(),
             reason: request.reason.clone(),
             ticket: request.ticket.clone(),
@@ -133,6 +133,7 @@ impl Engine {
             merge_commit: step.tip.clone(),
             blob: blob.clone(),
             entitlements: decision.entitlements.clone(),
+            chain: decision.extends.as_ref().map(|extension| extension.chain.clone()),
             state: if begins { State::Scheduled } else { State::Active },
         })
     }

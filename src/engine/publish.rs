@@ -120,7 +120,7 @@ fn check_run(
         summary: publication.body.clone(),
         text: None,
         annotations: findings.iter().filter(|finding| !finding.file.is_empty()).map(annotation).collect(),
-        external_id: format!("pull-{}", pull.number),
+        external_id: crate::github::events::external_id(pull.number),
         actions: Vec::new(),
         details_url: None,
     }

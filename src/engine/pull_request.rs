@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::commands::{Heeding, Scene};
+use super::facts::Judged;
+use super::pending::given_up_at;
 use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::approval::ApprovalStatus;
-use crate::access::decide::Verdict;
+use crate::access::decide::{PullFacts, Verdict};
 use crate::access::facts::{PullRequest, PullState};
 use crate::access::judgement::Judgement;
 use crate::github::{MergeOutcome, Repository};
@@ -18,6 +21,8 @@ use chrono::{DateTime, Utc};
 
 /// Branches that begin with this are the app's own: reverts.
 pub(super) const OWN_BRANCH: &str = "daypass/";
+/// How long what is asked for on a merged request waits for the merge to be read.
+const READ_FIRST: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
 impl Engine {
     /// Judges a pull request again and does what follows.
@@ -39,18 +44,28 @@ impl Engine {
         if self.inner.store.read_so_far(repository.as_str()).await?.is_none() {
             self.first_sight(repository, &github.head(&branch).await?).await?;
         }
+        let scene = Scene { github: &github, repository, branch: &branch, pull: &pull };
+        let heeding = match self.heed_presses(claim, &scene).await? {
+            true => self.heed(claim, &scene).await?,
+            false => Heeding::Unread,
+        };
+        let pull = if heeding == Heeding::Closed { github.pull(number).await? } else { pull };
         match &pull.state {
             PullState::Merged { .. } => {
-                let mut tx = self.inner.store.begin().await?;
-                tx.schedule(&Job::Sync(repository.clone()), self.inner.clock.now()).await?;
-                self.finish(claim, tx, None).await
+                let scene = Scene { github: &github, repository, branch: &branch, pull: &pull };
+                self.set_buttons(&scene).await?;
+                let (mut tx, now) = (self.inner.store.begin().await?, self.inner.clock.now());
+                tx.schedule(&Job::Sync(repository.clone()), now).await?;
+                self.finish(claim, tx, (heeding == Heeding::Unread).then_some(now + READ_FIRST)).await
             }
             PullState::Open | PullState::Closed if github.scarce_until().is_some() && can_wait(&pull) => {
                 let tx = self.inner.store.begin().await?;
                 self.finish(claim, tx, github.scarce_until()).await
             }
-            PullState::Closed => self.note_closed(claim, repository, &pull).await,
-            PullState::Open if self.is_own(&pull).await? => self.bless(claim, &github, repository, &pull).await,
+            PullState::Closed => self.note_closed(claim, &github, repository, &pull).await,
+            PullState::Open if self.is_own(&pull).await? && !self.asks_to_extend(&pull).await? => {
+                self.bless(claim, &github, repository, &pull).await
+            }
             PullState::Open => self.judge_open(claim, &github, repository, &branch, pull).await,
         }
     }
@@ -78,20 +93,25 @@ impl Engine {
             tx.set_published(repository.as_str(), pull.number, &published).await?;
             return self.finish(claim, tx, None).await;
         };
-        let judged = match self.judge(github, repository, pull.clone(), policy).await {
+        let before = self.files(github, &base).await?;
+        let judged = match self.judge(github, repository, pull.clone(), policy, &before).await {
             // It cannot be read in full, and will not be the next time: that is an answer, not a failure.
             Err(EngineError::Github(crate::github::GithubError::Invalid { message })) => {
                 return self.refuse_unread(claim, github, repository, &pull, &message).await;
             }
             judged => judged?,
         };
+        if self.give_up(claim, github, repository, &judged, policy).await? {
+            return self.nothing(claim).await;
+        }
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
         let effect = self.effect(github, repository, &base, policy, &judged).await?;
         let words = words::publication(judgement, policy, Next::Merge, &effect);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
-        self.ask_reviewers(github, pull, judgement, policy).await?;
+        self.ask_reviewers(github, &judged.facts, judgement, policy).await?;
+        self.return_approvals(github, repository, &judged, policy).await?;
         // What was published is remembered before the merge: a crash in between must not make us say it twice.
         let mut tx = self.inner.store.begin().await?;
         tx.set_published(repository.as_str(), pull.number, &published).await?;
@@ -107,7 +127,7 @@ impl Engine {
         tx.assert_held(claim).await?;
         tx.commit().await?;
         let mut tx = self.inner.store.begin().await?;
-        let mut again = next_look(judgement, now);
+        let mut again = next_look(&judged, policy, now);
         if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
             drop(tx);
             // What was judged under another policy than the one it would be merged into would be refused afterwards.
@@ -126,6 +146,9 @@ impl Engine {
                     published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
                     tx = self.inner.store.begin().await?;
                     tx.set_published(repository.as_str(), pull.number, &published).await?;
+                    if self.asks_to_extend(pull).await? {
+                        github.delete_branch(&pull.head_branch).await?;
+                    }
                 }
                 Some(obstacle) => {
                     again = Some(now + chrono::TimeDelta::minutes(1));
@@ -172,10 +195,11 @@ impl Engine {
     async fn ask_reviewers(
         &self,
         github: &Repository,
-        pull: &PullRequest,
+        facts: &PullFacts,
         judgement: &Judgement,
         policy: &Policy,
     ) -> Result<(), EngineError> {
+        let pull = &facts.pull;
         if judgement.verdict() != Some(Verdict::Waiting) || pull.draft {
             return Ok(());
         }
@@ -187,7 +211,10 @@ impl Engine {
                 None => reviewers(&stage.approvers, policy, &mut users, &mut teams),
             }
         }
-        users.retain(|login| pull.author.as_ref().is_none_or(|author| author.login != *login));
+        // Whoever asks and whoever gets it cannot approve it.
+        let subjects = facts.extends.iter().map(|extension| &extension.subject);
+        let asking: Vec<_> = pull.author.iter().chain(facts.requester()).chain(subjects).collect();
+        users.retain(|login| asking.iter().all(|account| account.login != *login));
         users.retain(|login| !asked.users.contains(login));
         teams.retain(|slug| !asked.teams.contains(slug));
         for login in users {
@@ -197,23 +224,6 @@ impl Engine {
             ignore_refusal(github.request_reviewers(pull.number, &[], &[slug]).await)?;
         }
         Ok(())
-    }
-
-    async fn note_closed(
-        &self,
-        claim: &Claim,
-        repository: &RepositoryName,
-        pull: &PullRequest,
-    ) -> Result<(), EngineError> {
-        let mut tx = self.inner.store.begin().await?;
-        if !pull.head_branch.starts_with(OWN_BRANCH) {
-            let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head });
-            let about = format!("pull-{}", pull.number);
-            let event =
-                Event::new(repository, EventKind::Withdrawn, about, &pull.head, self.inner.clock.now(), details);
-            tx.record(&event).await?;
-        }
-        self.finish(claim, tx, None).await
     }
 
     /// Whether a pull request is one the app itself opened. Its branch lies in the repository, where only the app and people
@@ -291,21 +301,23 @@ fn reviewers(
     }
 }
 
-fn ignore_refusal(result: Result<(), crate::github::GithubError>) -> Result<(), EngineError> {
+/// Goes on if GitHub does not do something that can be done without.
+pub(super) fn ignore_refusal(result: Result<(), crate::github::GithubError>) -> Result<(), EngineError> {
     match result {
         Err(error) if error.is_temporary() => Err(error.into()),
         Err(error) => {
-            tracing::info!(%error, "GitHub does not ask this reviewer");
+            tracing::info!(%error, "GitHub refuses; it can be done without");
             Ok(())
         }
         Ok(()) => Ok(()),
     }
 }
 
-/// When an open request changes by itself: a stage escalates.
-fn next_look(judgement: &Judgement, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let escalations = judgement.approvals().flat_map(ApprovalStatus::open).filter_map(|stage| stage.escalates_at);
-    escalations.filter(|due| *due > now).min()
+/// When an open request changes by itself: a stage escalates, or it is given up.
+fn next_look(judged: &Judged, policy: &Policy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let open = judged.judgement.approvals().flat_map(ApprovalStatus::open);
+    let escalations = open.filter_map(|stage| stage.escalates_at);
+    escalations.chain(given_up_at(judged, policy)).filter(|due| *due > now).min()
 }
 
 /// Whether nobody waits for what Daypass has to say about a pull request.

@@ -31,9 +31,10 @@ impl Engine {
             return self.done(claim).await;
         };
         let loaded = self.policy_at(&github, base).await?;
+        let before = self.files(&github, base).await?;
         let (verdict, words) = match &loaded.policy {
             None => (Some(Verdict::Refused), words::broken_policy(&loaded.findings)),
-            Some(policy) => match self.judge(&github, repository, pull, policy).await {
+            Some(policy) => match self.judge(&github, repository, pull, policy, &before).await {
                 Err(EngineError::Github(GithubError::Invalid { message })) => {
                     (Some(Verdict::Refused), words::unread(&message))
                 }

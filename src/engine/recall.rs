@@ -75,7 +75,8 @@ impl Engine {
         };
         let loaded = self.policy_at(github, &base).await?;
         let Some(policy) = &loaded.policy else { return Ok(Vec::new()) };
-        let judged = match self.judge(github, repository, pull, policy).await {
+        let before = self.files(github, &base).await?;
+        let judged = match self.judge(github, repository, pull, policy, &before).await {
             // Too large to be read, and so never applied.
             Err(EngineError::Github(GithubError::Invalid { .. })) => return Ok(Vec::new()),
             judged => judged?,

@@ -169,6 +169,14 @@ impl Engine {
                 found.extend(self.perhaps_applied(github, repository, grant, was_due).await?);
             }
         }
+        let mut revoked = BTreeSet::new();
+        for effect in effects.iter().filter(|_| first) {
+            if let Effect::Begin(grant) = effect
+                && self.was_revoked(github, repository, &grant.id).await?
+            {
+                revoked.insert(grant.id.clone());
+            }
+        }
         let known = self.known_of(&found).await?;
         let mut rows = BTreeMap::new();
         for slug in effects.iter().filter_map(Effect::slug) {
@@ -186,7 +194,12 @@ impl Engine {
                     if let Some(row) = rows.remove(&grant.id.slug).filter(|row| row.grant.id != grant.id) {
                         self.end(&mut tx, row, EndReason::Replaced, now).await?;
                     }
+                    let over = revoked.contains(&grant.id).then(|| grant.clone());
                     self.begin_grant(&mut tx, repository, *grant, now).await?;
+                    if let Some(grant) = over {
+                        let row = GrantRow { repository: repository.clone(), grant: *grant, revert_pull: None };
+                        self.end(&mut tx, row, EndReason::Revoked, now).await?;
+                    }
                 }
                 Effect::Remove(slug) => {
                     if let Some(row) = rows.remove(&slug) {
@@ -360,6 +373,17 @@ impl Engine {
         Ok(grant.entitlements.iter().map(perhaps).collect())
     }
 
+    /// Whether a grant was ended by a command before the database was lost, and its file is still there: the pull request was told so.
+    /// Whoever can write that there ends access, and gives none.
+    async fn was_revoked(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        id: &GrantId,
+    ) -> Result<bool, EngineError> {
+        Ok(self.posted(github, id.pull_request, &message_id(repository, id, "revoked")).await?.is_some())
+    }
+
     /// What is known of what may be applied.
     pub(super) async fn known_of(
         &self,
@@ -443,12 +467,14 @@ impl Engine {
         let details = serde_json::json!({ "grant": grant.id, "subject": grant.subject, "requester": grant.requester,
             "role": grant.role, "window": grant.window, "approvers": grant.approvers, "merge_commit": grant.merge_commit,
             "reason": grant.reason, "ticket": grant.ticket, "break_glass": grant.break_glass,
-            "entitlements": grant.entitlements });
+            "entitlements": grant.entitlements, "chain": grant.chain });
         tx.record(&Event::new(repository, EventKind::Granted, &grant.id, &grant.merge_commit, now, details)).await?;
         tx.schedule(&Job::Grant(repository.clone(), grant.id.clone()), now).await?;
         for entitlement in &grant.entitlements {
             tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
         }
+        // Its check run gets its buttons.
+        tx.schedule(&Job::Pull(repository.clone(), grant.id.pull_request), now).await?;
         if grant.state == State::Scheduled {
             let body = words::scheduled(&grant);
             self.say(tx, repository, &grant, "scheduled", body, now).await?;

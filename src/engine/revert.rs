@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::pull_request::OWN_BRANCH;
 use super::words::Publication;
-use super::{Engine, EngineError, words};
+use super::{Engine, EngineError, answers, words};
 use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::Verdict;
 use crate::access::facts::{Change, PullRequest, PullState};
@@ -22,16 +22,16 @@ use crate::store::{Claim, Job, Published, Refusal};
 const ACCESS_FIRST: TimeDelta = TimeDelta::minutes(1);
 
 /// A change the app proposes by itself.
-struct Proposal {
+pub(super) struct Proposal {
     /// The branch it is on.
-    branch: String,
+    pub branch: String,
     /// The path it changes.
-    path: String,
+    pub path: String,
     /// What the path is to hold; nothing: it is removed.
-    content: Option<Vec<u8>>,
-    title: String,
-    message: String,
-    body: String,
+    pub content: Option<Vec<u8>>,
+    pub title: String,
+    pub message: String,
+    pub body: String,
 }
 
 impl Engine {
@@ -71,7 +71,7 @@ impl Engine {
             tx.assert_held(claim).await?;
             tx.set_revert_pull(repository, id, Some(pull.number)).await?;
             if !ended {
-                let body = words::ends_soon(&row.grant, pull.number);
+                let body = answers::ends_soon(&row.grant, pull.number, now);
                 self.say(&mut tx, repository, &row.grant, "ends-soon", body, now).await?;
             }
             tx.commit().await?;
@@ -179,7 +179,7 @@ impl Engine {
 
     /// An open pull request with exactly the proposed change on top of `head`: the one there is, or a new one. What is on the
     /// branch is compared, not trusted: people with write access can push to it.
-    async fn propose(
+    pub(super) async fn propose(
         &self,
         github: &Repository,
         base: &str,
@@ -250,7 +250,7 @@ impl Engine {
             summary: words.body.clone(),
             text: None,
             annotations: Vec::new(),
-            external_id: format!("pull-{}", pull.number),
+            external_id: crate::github::events::external_id(pull.number),
             actions: Vec::new(),
             details_url: None,
         };

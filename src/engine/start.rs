@@ -84,7 +84,7 @@ impl Engine {
             Err(findings) => return Ok(findings),
         };
         let pull = github.pull(grant.id.pull_request).await?;
-        let facts = PullFacts { pull, commits: Vec::new(), reviews: Vec::new() };
+        let facts = PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None };
         let mut needs = policy.roles.get(&request.role).map(|role| Needs::of_role(role, policy)).unwrap_or_default();
         needs.logins.extend([grant.subject.login.clone(), grant.requester.login.clone()]);
         let directory = self.directory(github, &needs).await?;

@@ -10,6 +10,12 @@ use crate::store::{Claim, Job};
 
 /// How long delivery ids are remembered: longer than GitHub offers redeliveries.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
+/// How the mark begins that tells until when comments were looked for.
+const COMMENTS: &str = "comments";
+/// How far back a new database looks for comments that nobody told it of.
+const LONGEST_SILENCE: TimeDelta = TimeDelta::days(7);
+/// How much earlier than the last look comments are looked for: they are dated by GitHub's clock.
+const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 /// How long it is remembered what was not certain.
 const DOUBTS_KEPT: TimeDelta = TimeDelta::days(1);
 
@@ -42,6 +48,15 @@ impl Engine {
         }
         let pulls = github.open_pulls().await?;
         let head = github.head(&branch).await?;
+        // Open pull requests are looked at anyway.
+        let heard = format!("{COMMENTS} {repository}");
+        let since = self.inner.store.mark(&heard).await?.unwrap_or(now - LONGEST_SILENCE) - OVERLAP;
+        let mut about_grants = Vec::new();
+        for number in github.commented_since(since).await? {
+            if !self.inner.store.live_grants_about(repository, number).await?.is_empty() {
+                about_grants.push(number);
+            }
+        }
         let mut over = Vec::new();
         for (slug, file) in grant_files(&self.files(&github, &head).await?) {
             over.extend(self.inner.store.ended_grant(repository, &slug, &file.blob).await?);
@@ -55,6 +70,10 @@ impl Engine {
         for pull in pulls.iter().filter(|pull| pull.base_branch == branch) {
             tx.schedule(&Job::Pull(repository.clone(), pull.number), now).await?;
         }
+        for number in about_grants {
+            tx.schedule(&Job::Pull(repository.clone(), number), now).await?;
+        }
+        tx.set_mark(&heard, now).await?;
         self.finish(claim, tx, Some(now + self.inner.options.resync)).await
     }
 
@@ -63,6 +82,7 @@ impl Engine {
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         let forgotten = tx.forget_deliveries(now - DELIVERIES_KEPT).await?;
+        tx.forget_presses(now - DELIVERIES_KEPT).await?;
         tx.forget_marks(patience::DOUBT, now - DOUBTS_KEPT).await?;
         tracing::debug!(forgotten, "old deliveries forgotten");
         self.finish(claim, tx, Some(now + TimeDelta::hours(6))).await

@@ -157,7 +157,7 @@ fn removal_section(removal: &Removal) -> String {
     }
 }
 
-fn approval_section(approval: &ApprovalTree) -> String {
+pub(super) fn approval_section(approval: &ApprovalTree) -> String {
     if approval.stages.is_empty() {
         return "\nNo approval is needed.\n".to_owned();
     }
@@ -270,20 +270,11 @@ pub(super) fn not_started(grant: &Grant, why: &str) -> String {
     )
 }
 
-/// The revert pull request is open.
-pub(super) fn ends_soon(grant: &Grant, revert: u64) -> String {
-    format!(
-        "⏳ Access ends at {}. \\#{revert} takes it back; merge it to end access earlier.",
-        when(grant.window.ends_at)
-    )
-    .replace("\\#", "#")
-}
-
 /// Access is gone from every target.
 pub(super) fn removed(grant: &Grant, at: DateTime<Utc>, reason: &EndReason, kept: &[String]) -> String {
     let why = match reason {
         EndReason::Expired => "time is up",
-        EndReason::Revoked => "its file was removed",
+        EndReason::Revoked => "it was ended early",
         EndReason::Replaced => "another request took its place",
         EndReason::Policy => "the policy no longer allows it",
     };

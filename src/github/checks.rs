@@ -44,10 +44,21 @@ pub struct CheckRun {
     pub annotations: Vec<Annotation>,
     /// Our own name for it.
     pub external_id: String,
-    /// Buttons: label, description, identifier.
-    pub actions: Vec<(String, String, String)>,
+    /// Buttons.
+    pub actions: Vec<Button>,
     /// Where people read more.
     pub details_url: Option<String>,
+}
+
+/// A button on a check run. <https://docs.github.com/en/rest/checks/runs#check-runs-and-requested-actions>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Button {
+    /// What is on it, in 20 characters.
+    pub label: &'static str,
+    /// What it does, in 40 characters.
+    pub description: &'static str,
+    /// What the webhook calls it, in 20 characters.
+    pub identifier: &'static str,
 }
 
 /// A remark on a line.
@@ -122,6 +133,12 @@ impl Repository {
         self.annotate_rest(id, check).await
     }
 
+    /// Gives a check run these buttons, and leaves it otherwise as it is.
+    pub async fn set_check_actions(&self, id: u64, actions: &[Button]) -> Result<(), GithubError> {
+        let body = json!({ "actions": actions.iter().map(button).collect::<Vec<_>>() });
+        self.act(Method::PATCH, &self.path(&format!("/check-runs/{id}")), Some(&body)).await
+    }
+
     /// Sends the annotations that did not fit into the first call.
     async fn annotate_rest(&self, id: u64, check: &CheckRun) -> Result<(), GithubError> {
         for batch in 1..check.annotations.len().div_ceil(ANNOTATIONS_PER_CALL) {
@@ -150,11 +167,7 @@ fn body(check: &CheckRun, batch: usize) -> Value {
     if let Some(text) = &check.text {
         output["text"] = json!(cut(text, LONGEST_TEXT));
     }
-    let actions: Vec<Value> = check
-        .actions
-        .iter()
-        .map(|(label, description, identifier)| json!({ "label": label, "description": description, "identifier": identifier }))
-        .collect();
+    let actions: Vec<Value> = check.actions.iter().map(button).collect();
     let mut body =
         json!({ "name": check.name, "external_id": check.external_id, "output": output, "actions": actions });
     match check.conclusion {
@@ -166,6 +179,10 @@ fn body(check: &CheckRun, batch: usize) -> Value {
         body["details_url"] = json!(url);
     }
     body
+}
+
+fn button(button: &Button) -> Value {
+    json!({ "label": button.label, "description": button.description, "identifier": button.identifier })
 }
 
 fn annotation(annotation: &Annotation) -> Value {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::policy::name::{CommitId, RepositoryName};
+use crate::policy::name::{CommitId, RepositoryName, UserId};
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,19 @@ pub enum Hint {
         /// The commit that needs the check.
         commit: CommitId,
     },
+    /// At a button of ours that was pressed on a check run. Who pressed it, nobody else tells.
+    Pressed {
+        /// The repository.
+        repository: RepositoryName,
+        /// The pull request, by our own name for the check run.
+        number: u64,
+        /// The check run.
+        check_run: u64,
+        /// The button.
+        button: String,
+        /// Who pressed it.
+        by: UserId,
+    },
     /// At who belongs where.
     Directory {
         /// The organisation.
@@ -52,6 +65,9 @@ struct Payload {
     pull_request: Option<Numbered>,
     issue: Option<RawIssue>,
     merge_group: Option<RawGroup>,
+    check_run: Option<RawCheck>,
+    requested_action: Option<RawAction>,
+    sender: Option<RawSender>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +82,37 @@ impl RawGroup {
         let name = self.head_ref.strip_prefix("refs/heads/gh-readonly-queue/")?.rsplit('/').next()?;
         name.strip_prefix("pr-")?.split('-').next()?.parse().ok()
     }
+}
+
+#[derive(Deserialize)]
+struct RawCheck {
+    id: u64,
+    #[serde(default)]
+    external_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawAction {
+    identifier: String,
+}
+
+#[derive(Deserialize)]
+struct RawSender {
+    id: u64,
+}
+
+/// The name we give the check run of a pull request.
+pub fn external_id(pull: u64) -> String {
+    format!("pull-{pull}")
+}
+
+/// The button that was pressed, if it is on a check run of ours.
+fn pressed(payload: &Payload, repository: &RepositoryName) -> Option<Hint> {
+    let (check, action, sender) =
+        (payload.check_run.as_ref()?, payload.requested_action.as_ref()?, payload.sender.as_ref()?);
+    let number = check.external_id.as_deref()?.strip_prefix("pull-")?.parse().ok()?;
+    let (repository, button, by) = (repository.clone(), action.identifier.clone(), UserId(sender.id));
+    Some(Hint::Pressed { repository, number, check_run: check.id, button, by })
 }
 
 #[derive(Deserialize)]
@@ -92,9 +139,12 @@ struct RawIssue {
 /// Where a webhook asks to look. Unknown events, unknown actions and malformed payloads ask for nothing.
 pub fn hint(event: &str, body: &[u8]) -> Hint {
     let Ok(payload) = serde_json::from_slice::<Payload>(body) else { return Hint::Nowhere };
-    let repository = payload.repository.map(|repository| repository.full_name);
-    let action = payload.action.unwrap_or_default();
+    let repository = payload.repository.as_ref().map(|repository| repository.full_name.clone());
+    let action = payload.action.clone().unwrap_or_default();
     match (event, repository) {
+        ("check_run", Some(repository)) if action == "requested_action" => {
+            pressed(&payload, &repository).unwrap_or(Hint::Check { repository })
+        }
         ("pull_request" | "pull_request_review" | "pull_request_review_comment", Some(repository)) => {
             payload.pull_request.map_or(Hint::Nowhere, |pull| Hint::Pull { repository, number: pull.number })
         }
@@ -107,9 +157,7 @@ pub fn hint(event: &str, body: &[u8]) -> Hint {
             group.map_or(Hint::Nowhere, |(number, commit)| Hint::Queue { repository, number, commit })
         }
         ("push" | "repository", Some(repository)) => Hint::Repository { repository },
-        ("check_run", Some(repository)) if action == "rerequested" || action == "requested_action" => {
-            Hint::Check { repository }
-        }
+        ("check_run", Some(repository)) if action == "rerequested" => Hint::Check { repository },
         ("check_suite", Some(repository)) if action == "rerequested" => Hint::Check { repository },
         ("membership" | "team" | "organization" | "member", _) => payload
             .organization

@@ -1,8 +1,10 @@
 //! Issues and comments; pull requests are issues too.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::checks::cut;
@@ -26,6 +28,39 @@ pub struct Comment {
     pub created_at: DateTime<Utc>,
     /// Whether it was changed since. People with write access can change the comments of others.
     pub edited: bool,
+    /// Whether an app wrote it, in its own name or in somebody's.
+    pub by_app: bool,
+    /// Whether anybody reacted to it.
+    pub has_reactions: bool,
+}
+
+/// A reaction to a comment. <https://docs.github.com/en/rest/reactions/reactions#about-reactions>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Reaction {
+    /// 👀
+    #[serde(rename = "eyes")]
+    Eyes,
+    /// 🚀
+    #[serde(rename = "rocket")]
+    Rocket,
+    /// 👎
+    #[serde(rename = "-1")]
+    ThumbsDown,
+    /// 😕
+    #[serde(rename = "confused")]
+    Confused,
+    /// Any other.
+    #[serde(other)]
+    Other,
+}
+
+/// When a pull request was closed and reopened last, and by whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Closings {
+    /// When it was reopened last, if it ever was.
+    pub reopened_at: Option<DateTime<Utc>>,
+    /// Who closed it last; `None` if nobody did, or the account is gone.
+    pub closed_by: Option<Account>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +70,49 @@ struct RawComment {
     body: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    #[serde(default)]
+    issue_url: String,
+    performed_via_github_app: Option<serde::de::IgnoredAny>,
+    reactions: Option<RawReactions>,
+}
+
+impl RawComment {
+    fn comment(self) -> Comment {
+        Comment {
+            id: self.id,
+            author: self.user.and_then(|user| user.account()),
+            body: self.body.unwrap_or_default(),
+            created_at: self.created_at,
+            edited: self.updated_at != self.created_at,
+            by_app: self.performed_via_github_app.is_some(),
+            // An answer that does not tell has to be asked for.
+            has_reactions: self.reactions.is_none_or(|reactions| reactions.total_count > 0),
+        }
+    }
+
+    /// The issue or pull request it is on.
+    fn issue(&self) -> Option<u64> {
+        self.issue_url.rsplit('/').next()?.parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+struct RawReactions {
+    total_count: u64,
+}
+
+#[derive(Deserialize)]
+struct RawReaction {
+    user: Option<RawAccount>,
+    content: Reaction,
+}
+
+#[derive(Deserialize)]
+struct RawEvent {
+    #[serde(default)]
+    event: String,
+    actor: Option<RawAccount>,
+    created_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -46,16 +124,41 @@ impl Repository {
     /// All comments on an issue or pull request, oldest first.
     pub async fn comments(&self, issue: u64) -> Result<Vec<Comment>, GithubError> {
         let raw: Vec<RawComment> = self.list(&self.path(&format!("/issues/{issue}/comments?per_page=100"))).await?;
-        Ok(raw
-            .into_iter()
-            .map(|comment| Comment {
-                id: comment.id,
-                author: comment.user.and_then(|user| user.account()),
-                body: comment.body.unwrap_or_default(),
-                created_at: comment.created_at,
-                edited: comment.updated_at != comment.created_at,
-            })
-            .collect())
+        Ok(raw.into_iter().map(RawComment::comment).collect())
+    }
+
+    /// The issues and pull requests somebody commented on since `since`.
+    pub async fn commented_since(&self, since: DateTime<Utc>) -> Result<BTreeSet<u64>, GithubError> {
+        let path = self.path("/issues/comments?sort=updated&direction=desc&per_page=100");
+        let raw: Vec<RawComment> = self.list_until(&path, |comment: &RawComment| comment.updated_at < since).await?;
+        Ok(raw.iter().filter(|comment| comment.updated_at >= since).filter_map(RawComment::issue).collect())
+    }
+
+    /// Who reacted to a comment, and how.
+    pub async fn reactions(&self, comment: u64) -> Result<Vec<(Option<Account>, Reaction)>, GithubError> {
+        let path = self.path(&format!("/issues/comments/{comment}/reactions?per_page=100"));
+        let raw: Vec<RawReaction> = self.list(&path).await?;
+        Ok(raw.into_iter().map(|one| (one.user.and_then(|user| user.account()), one.content)).collect())
+    }
+
+    /// Reacts to a comment. Nobody reacts twice in the same way.
+    pub async fn react(&self, comment: u64, reaction: Reaction) -> Result<(), GithubError> {
+        let path = self.path(&format!("/issues/comments/{comment}/reactions"));
+        self.act(Method::POST, &path, Some(&json!({ "content": reaction }))).await
+    }
+
+    /// When a pull request was closed and reopened last. <https://docs.github.com/en/rest/issues/events>
+    pub async fn closings(&self, issue: u64) -> Result<Closings, GithubError> {
+        let raw: Vec<RawEvent> = self.list(&self.path(&format!("/issues/{issue}/events?per_page=100"))).await?;
+        let mut closings = Closings::default();
+        for event in raw {
+            match event.event.as_str() {
+                "reopened" => closings.reopened_at = closings.reopened_at.max(Some(event.created_at)),
+                "closed" => closings.closed_by = event.actor.and_then(|actor| actor.account()),
+                _ => {}
+            }
+        }
+        Ok(closings)
     }
 
     /// Writes a comment; its id.

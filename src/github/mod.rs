@@ -22,11 +22,11 @@ mod transport;
 mod usage;
 
 pub use app::{App, AppInfo, RateLimit, Repository, Timekeeper};
-pub use checks::{Annotation, AnnotationLevel, CheckInfo, CheckRun, Conclusion};
+pub use checks::{Annotation, AnnotationLevel, Button, CheckInfo, CheckRun, Conclusion};
 pub use deliveries::{Attempt, LogPage};
 pub use error::GithubError;
 pub use git::CommitInfo;
-pub use issues::Comment;
+pub use issues::{Closings, Comment, Reaction};
 pub use people::Membership;
 pub use pulls::{MergeOutcome, RequestedReviewers};
 pub use transport::Transport;

@@ -305,6 +305,13 @@ impl Repository {
         self.act(Method::POST, &self.path(&format!("/pulls/{number}/requested_reviewers")), Some(&request)).await
     }
 
+    /// Takes back somebody's review. Where a branch's protection says who may, the app must be among them.
+    /// <https://docs.github.com/en/rest/pulls/reviews#dismiss-a-review-for-a-pull-request>
+    pub async fn dismiss_review(&self, number: u64, review: u64, why: &str) -> Result<(), GithubError> {
+        let path = self.path(&format!("/pulls/{number}/reviews/{review}/dismissals"));
+        self.act(Method::PUT, &path, Some(&json!({ "message": why, "event": "DISMISS" }))).await
+    }
+
     /// The pull requests that brought a commit, or contain it.
     pub async fn pulls_of_commit(&self, commit: &CommitId) -> Result<Vec<u64>, GithubError> {
         #[derive(Deserialize)]

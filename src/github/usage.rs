@@ -73,7 +73,7 @@ impl Counter {
 
 /// The words of the API in a path. Everything else in it is somebody's name: it would make the number of kinds unbounded.
 fn endpoint(path: &str) -> String {
-    const WORDS: [&str; 21] = [
+    const WORDS: [&str; 24] = [
         "access_tokens",
         "app",
         "attempts",
@@ -82,6 +82,8 @@ fn endpoint(path: &str) -> String {
         "comments",
         "commits",
         "deliveries",
+        "dismissals",
+        "events",
         "files",
         "git",
         "hook",
@@ -92,6 +94,7 @@ fn endpoint(path: &str) -> String {
         "merge",
         "permission",
         "pulls",
+        "reactions",
         "requested_reviewers",
         "reviews",
         "trees",

@@ -15,6 +15,10 @@ pub enum EventKind {
     Decided,
     /// A request was closed without a merge.
     Withdrawn,
+    /// An approver denied a request.
+    Denied,
+    /// A request was closed because nobody approved it in time, or what it would extend is over.
+    Rejected,
     /// A merged request was verified: the grant is live or scheduled.
     Granted,
     /// A stage waited too long, and others may approve it now.
@@ -43,6 +47,8 @@ impl EventKind {
         match self {
             Self::Decided => "decided",
             Self::Withdrawn => "withdrawn",
+            Self::Denied => "denied",
+            Self::Rejected => "rejected",
             Self::Granted => "granted",
             Self::Escalated => "escalated",
             Self::Started => "started",

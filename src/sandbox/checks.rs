@@ -50,6 +50,7 @@ fn create(ctx: &mut Ctx<'_>, repository: &str) -> Answer {
         actions: Vec::new(),
         started_at: now,
         completed_at: None,
+        foreign: false,
     };
     apply(ctx, &mut check)?;
     ctx.repository_mut(repository)?.checks.insert(id, check);
@@ -59,6 +60,9 @@ fn create(ctx: &mut Ctx<'_>, repository: &str) -> Answer {
 
 fn update(ctx: &mut Ctx<'_>, repository: &str, id: u64) -> Answer {
     let Some(mut check) = ctx.repository(repository)?.checks.get(&id).cloned() else { return not_found() };
+    if check.foreign {
+        return refuse(403, "Invalid app_id `2` - check run can only be modified by the GitHub App that created it.");
+    }
     let before = check.status.clone();
     apply(ctx, &mut check)?;
     let completed = before != "completed" && check.status == "completed";
@@ -186,7 +190,7 @@ fn rerequest(ctx: &mut Ctx<'_>, repository: &str, id: u64) -> Answer {
     Ok(Reply::Json(201, json!({})))
 }
 
-/// The latest run of each name on a commit.
+/// The latest run of each app and name on a commit.
 fn of_commit(ctx: &Ctx<'_>, repository: &str, commit: &str) -> Answer {
     let git = ctx.sandbox.repository_git(repository)?;
     let known = ctx.repository(repository)?;
@@ -196,7 +200,7 @@ fn of_commit(ctx: &Ctx<'_>, repository: &str, commit: &str) -> Answer {
     for check in
         known.checks.values().filter(|check| check.head == commit && name.is_none_or(|name| check.name == *name))
     {
-        latest.insert(check.name.clone(), check);
+        latest.insert((check.foreign, check.name.clone()), check);
     }
     Ok(Reply::Keyed("check_runs", latest.into_values().map(|check| ctx.view().check(known, check)).collect()))
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::route::{Answer, Ctx, Refusal, Reply, invalid, not_found, refuse};
-use super::state::{Comment, Issue};
+use super::state::{Comment, Issue, IssueEvent, Reaction};
 
 /// Characters a comment or description may have.
 const LONGEST: usize = 65_536;
+/// <https://docs.github.com/en/rest/reactions/reactions#about-reactions>
+const REACTIONS: [&str; 8] = ["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"];
 
 pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&str]) -> Option<Answer> {
     let number = |text: &&str| text.parse::<u64>().ok();
@@ -21,11 +23,15 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
             Ok(Reply::List(issues.map(|issue| ctx.view().issue(known, issue)).collect()))
         }
         ("POST", ["issues"]) => create(ctx, repository),
+        ("GET", ["issues", "comments"]) => all_comments(ctx, repository),
         ("GET", ["issues", id]) => show(ctx, repository, number(id)?),
         ("PATCH", ["issues", id]) => update(ctx, repository, number(id)?),
         ("GET", ["issues", id, "comments"]) => comments(ctx, repository, number(id)?),
         ("POST", ["issues", id, "comments"]) => comment(ctx, repository, number(id)?),
+        ("GET", ["issues", id, "events"]) => events(ctx, repository, number(id)?),
         ("GET", ["issues", "comments", id]) => one_comment(ctx, repository, number(id)?),
+        ("GET", ["issues", "comments", id, "reactions"]) => reactions(ctx, repository, number(id)?),
+        ("POST", ["issues", "comments", id, "reactions"]) => react(ctx, repository, number(id)?),
         ("PATCH", ["issues", "comments", id]) => edit_comment(ctx, repository, number(id)?),
         ("DELETE", ["issues", "comments", id]) => delete_comment(ctx, repository, number(id)?),
         ("GET", ["labels"]) => {
@@ -70,6 +76,7 @@ pub(super) fn make(ctx: &mut Ctx<'_>, repository: &str, title: String, body: Opt
         created_at: now,
         updated_at: now,
         closed_at: None,
+        events: Vec::new(),
     };
     known.issues.insert(number, issue);
     Ok(number)
@@ -122,9 +129,62 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, number: u64) -> Answer {
     issue.open = open;
     issue.closed_at = (!open).then_some(now);
     if changed {
+        happened(ctx, repository, number, if open { "reopened" } else { "closed" })?;
         event(ctx, repository, number, if open { "reopened" } else { "closed" })?;
     }
     show(ctx, repository, number)
+}
+
+/// Notes what happened to an issue or a pull request, for its list of events.
+pub(super) fn happened(ctx: &mut Ctx<'_>, repository: &str, number: u64, event: &str) -> Result<(), Refusal> {
+    let (id, actor, created_at) = (ctx.state.id(), ctx.account(), ctx.now());
+    if let Some(issue) = ctx.repository_mut(repository)?.issues.get_mut(&number) {
+        issue.events.push(IssueEvent { id, actor, event: event.to_owned(), created_at });
+    }
+    Ok(())
+}
+
+fn events(ctx: &Ctx<'_>, repository: &str, number: u64) -> Answer {
+    let known = ctx.repository(repository)?;
+    let Some(issue) = known.issues.get(&number) else { return not_found() };
+    Ok(Reply::List(issue.events.iter().map(|event| ctx.view().issue_event(known, event)).collect()))
+}
+
+/// The comments of all issues and pull requests, by when they were changed if that is asked for.
+fn all_comments(ctx: &Ctx<'_>, repository: &str) -> Answer {
+    let known = ctx.repository(repository)?;
+    let since = ctx.query.get("since").and_then(|since| since.parse::<chrono::DateTime<chrono::Utc>>().ok());
+    let mut comments: Vec<&Comment> =
+        known.comments.values().filter(|comment| since.is_none_or(|since| comment.updated_at >= since)).collect();
+    if ctx.query.get("sort").is_some_and(|sort| sort == "updated") {
+        comments.sort_by_key(|comment| comment.updated_at);
+    }
+    if ctx.query.get("direction").is_some_and(|direction| direction == "desc") {
+        comments.reverse();
+    }
+    Ok(Reply::List(comments.into_iter().map(|comment| ctx.view().comment(known, comment)).collect()))
+}
+
+fn reactions(ctx: &Ctx<'_>, repository: &str, id: u64) -> Answer {
+    let Some(comment) = ctx.repository(repository)?.comments.get(&id) else { return not_found() };
+    Ok(Reply::List(comment.reactions.iter().map(|reaction| ctx.view().reaction(reaction)).collect()))
+}
+
+/// Nobody reacts twice in the same way: the second time, the first is answered.
+fn react(ctx: &mut Ctx<'_>, repository: &str, id: u64) -> Answer {
+    let content = ctx.required("content")?;
+    if !REACTIONS.contains(&content.as_str()) {
+        return invalid("Reaction", "content", "content is not included in the list");
+    }
+    let (reaction, author, created_at) = (ctx.state.id(), ctx.account(), ctx.now());
+    let Some(comment) = ctx.repository_mut(repository)?.comments.get_mut(&id) else { return not_found() };
+    let standing = comment.reactions.iter().find(|known| known.author == author && known.content == content);
+    if let Some(standing) = standing.cloned() {
+        return Ok(Reply::Json(200, ctx.view().reaction(&standing)));
+    }
+    let made = Reaction { id: reaction, author, content, created_at };
+    comment.reactions.push(made.clone());
+    Ok(Reply::Json(201, ctx.view().reaction(&made)))
 }
 
 fn comments(ctx: &Ctx<'_>, repository: &str, number: u64) -> Answer {
@@ -145,7 +205,8 @@ fn comment(ctx: &mut Ctx<'_>, repository: &str, number: u64) -> Answer {
         return not_found();
     }
     let (id, now, author, by_app) = (ctx.state.id(), ctx.now(), ctx.account(), ctx.is_app());
-    let made = Comment { id, issue: number, author, by_app, body, created_at: now, updated_at: now };
+    let made =
+        Comment { id, issue: number, author, by_app, body, created_at: now, updated_at: now, reactions: Vec::new() };
     ctx.repository_mut(repository)?.comments.insert(id, made);
     comment_event(ctx, repository, id, "created")?;
     reply_comment(ctx, repository, id, 201)

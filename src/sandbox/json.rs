@@ -287,7 +287,7 @@ impl View<'_> {
             "assignee": null, "assignees": [], "milestone": null, "comments": comments, "created_at": time(issue.created_at),
             "updated_at": time(issue.updated_at), "closed_at": maybe(issue.closed_at), "body": issue.body,
             "author_association": self.association(issue.author), "active_lock_reason": null, "performed_via_github_app": null,
-            "reactions": self.reactions(&url), "timeline_url": format!("{url}/timeline"),
+            "reactions": self.reactions(&url, &[]), "timeline_url": format!("{url}/timeline"),
         });
         if pull.is_some() {
             value["pull_request"] = json!({
@@ -300,8 +300,29 @@ impl View<'_> {
         value
     }
 
-    fn reactions(&self, url: &str) -> Value {
-        json!({ "url": format!("{url}/reactions"), "total_count": 0, "+1": 0, "-1": 0, "laugh": 0, "hooray": 0, "confused": 0, "heart": 0, "rocket": 0, "eyes": 0 })
+    fn reactions(&self, url: &str, given: &[Reaction]) -> Value {
+        let mut value = json!({ "url": format!("{url}/reactions"), "total_count": given.len() });
+        for content in ["+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes"] {
+            value[content] = json!(given.iter().filter(|reaction| reaction.content == content).count());
+        }
+        value
+    }
+
+    /// `reaction`.
+    pub fn reaction(&self, reaction: &Reaction) -> Value {
+        json!({
+            "id": reaction.id, "node_id": node("REA", reaction.id), "user": self.user(reaction.author), "content": reaction.content,
+            "created_at": time(reaction.created_at),
+        })
+    }
+
+    /// `issue-event-for-issue`.
+    pub fn issue_event(&self, repository: &Repository, event: &IssueEvent) -> Value {
+        json!({
+            "id": event.id, "node_id": node("IE", event.id), "url": format!("{}/issues/events/{}", self.repository_path(repository), event.id),
+            "actor": self.user(event.actor), "event": event.event, "commit_id": null, "commit_url": null, "created_at": time(event.created_at),
+            "performed_via_github_app": null,
+        })
     }
 
     /// `issue-comment`.
@@ -312,7 +333,7 @@ impl View<'_> {
             "id": comment.id, "node_id": node("IC", comment.id), "url": url, "issue_url": format!("{api}/issues/{}", comment.issue),
             "html_url": format!("{}/issues/{}#issuecomment-{}", self.repository_page(repository), comment.issue, comment.id),
             "user": self.user(comment.author), "created_at": time(comment.created_at), "updated_at": time(comment.updated_at),
-            "author_association": self.association(comment.author), "body": comment.body, "reactions": self.reactions(&url),
+            "author_association": self.association(comment.author), "body": comment.body, "reactions": self.reactions(&url, &comment.reactions),
             "performed_via_github_app": if comment.by_app { self.app() } else { Value::Null },
         })
     }
@@ -326,6 +347,14 @@ impl View<'_> {
             "created_at": time(app.created_at), "updated_at": time(app.created_at), "permissions": permissions(),
             "events": EVENTS, "installations_count": 1,
         })
+    }
+
+    /// The app of somebody else.
+    fn another_app(&self) -> Value {
+        with(
+            self.app(),
+            json!({ "id": 99, "slug": "another", "client_id": "Iv1.another", "node_id": node("A", 99), "name": "another" }),
+        )
     }
 
     /// `installation`.
@@ -524,7 +553,7 @@ impl View<'_> {
                 "title": check.title, "summary": check.summary, "text": check.text, "annotations_count": check.annotations.len(),
                 "annotations_url": format!("{url}/annotations"),
             },
-            "check_suite": { "id": check.id }, "app": self.app(), "pull_requests": pulls,
+            "check_suite": { "id": check.id }, "app": if check.foreign { self.another_app() } else { self.app() }, "pull_requests": pulls,
         })
     }
 }

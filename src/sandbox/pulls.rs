@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::contents::{may_push, resolve, signature, web_flow};
 use super::git::{self, Commit, FileChange, Git};
 use super::route::{Answer, Ctx, Refusal, Reply, invalid, not_found, refuse};
-use super::state::{Merged, Pull, Repository, Review, State};
+use super::state::{Check, Merged, Pull, Repository, Review, State};
 
 pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&str]) -> Option<Answer> {
     let git = match ctx.sandbox.repository_git(repository) {
@@ -87,7 +87,8 @@ pub(super) fn blocked(state: &State, repository: &Repository, pull: &Pull) -> Op
         return None;
     }
     let _ = state;
-    let latest = repository.checks.values().rfind(|check| check.head == pull.head && check.name == "daypass");
+    let ours = |check: &&Check| check.head == pull.head && check.name == "daypass" && !check.foreign;
+    let latest = repository.checks.values().rfind(ours);
     match latest {
         None => Some("Required status check \"daypass\" is expected.".to_owned()),
         Some(check) => match check.conclusion.as_deref() {
@@ -233,6 +234,7 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> A
         event(ctx, repository, git, number, "edited", json!({ "changes": {} }))?;
     }
     if changed {
+        super::issues::happened(ctx, repository, number, if open { "reopened" } else { "closed" })?;
         event(ctx, repository, git, number, if open { "reopened" } else { "closed" }, json!({}))?;
     }
     show(ctx, repository, git, number, 200)
@@ -477,6 +479,8 @@ pub(super) fn close_merged(
         pull.merged = Some(Merged { at: now, by, commit: commit.to_string(), base: base.to_string() });
         (issue.open, issue.closed_at, issue.updated_at) = (false, Some(now), now);
     }
+    super::issues::happened(ctx, repository, number, "merged")?;
+    super::issues::happened(ctx, repository, number, "closed")?;
     event(ctx, repository, git, number, "closed", json!({}))
 }
 
@@ -533,6 +537,7 @@ pub(super) fn after_push(
                     if let Some(issue) = ctx.repository_mut(repository)?.issues.get_mut(&number) {
                         (issue.open, issue.closed_at) = (false, Some(now));
                     }
+                    super::issues::happened(ctx, repository, number, "closed")?;
                     event(ctx, repository, git, number, "closed", json!({}))?;
                 }
             }

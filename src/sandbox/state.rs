@@ -137,6 +137,17 @@ pub(super) struct Issue {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub closed_at: Option<DateTime<Utc>>,
+    #[serde(default)]
+    pub events: Vec<IssueEvent>,
+}
+
+/// Something that happened to an issue or a pull request: closed, reopened, merged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct IssueEvent {
+    pub id: u64,
+    pub actor: u64,
+    pub event: String,
+    pub created_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -183,6 +194,16 @@ pub(super) struct Comment {
     pub body: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    #[serde(default)]
+    pub reactions: Vec<Reaction>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Reaction {
+    pub id: u64,
+    pub author: u64,
+    pub content: String,
+    pub created_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -201,6 +222,9 @@ pub(super) struct Check {
     pub actions: Vec<Value>,
     pub started_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
+    /// Written by another app than ours.
+    #[serde(default)]
+    pub foreign: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -300,6 +300,43 @@ impl Sandbox {
         })
     }
 
+    /// The identifiers of the buttons on a check run: GitHub shows them on the page only.
+    pub fn actions(&self, repository: &str, check_run: u64) -> Vec<String> {
+        let state = self.state();
+        let check = state.repositories.get(repository).and_then(|repository| repository.checks.get(&check_run));
+        let identifier = |action: &serde_json::Value| action["identifier"].as_str().unwrap_or_default().to_owned();
+        check.map(|check| check.actions.iter().map(identifier).collect()).unwrap_or_default()
+    }
+
+    /// Another app writes a green check run of this name on a commit; its id.
+    pub fn add_foreign_check(&self, repository: &str, head: &str, name: &str) -> Result<u64, SandboxError> {
+        let now = self.clock().now();
+        self.arrange(|state| {
+            let id = state.id();
+            let check = Check {
+                id,
+                name: name.to_owned(),
+                head: head.to_owned(),
+                status: "completed".to_owned(),
+                conclusion: Some("success".to_owned()),
+                external_id: String::new(),
+                details_url: None,
+                title: None,
+                summary: None,
+                text: None,
+                annotations: Vec::new(),
+                actions: Vec::new(),
+                started_at: now,
+                completed_at: Some(now),
+                foreign: true,
+            };
+            if let Some(repository) = state.repositories.get_mut(repository) {
+                repository.checks.insert(id, check);
+            }
+            id
+        })
+    }
+
     /// Installs the app in the organisation; the installation's id.
     pub fn install_app(&self) -> Result<u64, SandboxError> {
         let now = self.clock().now();

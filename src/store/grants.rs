@@ -135,6 +135,41 @@ impl Store {
         Ok(row.filter(|row| matches!(row.grant.state, State::Ended { .. })).map(|row| row.grant.id))
     }
 
+    /// The grants that are not over and that a pull request is about: it brought them, or reverts them, or brought one that they
+    /// extend.
+    pub async fn live_grants_about(&self, repository: &RepositoryName, pull: u64) -> Result<Vec<GrantRow>, StoreError> {
+        let sql = const_format(
+            "WHERE repository = $1 AND state <> 'ended' AND EXISTS (SELECT 1 FROM grants AS known \
+             WHERE known.repository = $1 AND (known.pull_request = $2 OR known.revert_pull = $2) \
+             AND known.slug = grants.slug AND known.chain = grants.chain) ORDER BY id",
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository.as_str())
+            .bind(pull.cast_signed())
+            .fetch_all(&self.pool)
+            .in_time()
+            .await?;
+        rows.iter().map(grant_row).collect()
+    }
+
+    /// The grant that this content of a file gave or gives, the latest if there were several.
+    pub async fn grant_by_content(
+        &self,
+        repository: &RepositoryName,
+        slug: &Slug,
+        blob: &BlobId,
+    ) -> Result<Option<GrantRow>, StoreError> {
+        let sql = const_format("WHERE repository = $1 AND slug = $2 AND blob = $3 ORDER BY ends_at DESC LIMIT 1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(repository.as_str())
+            .bind(slug.as_str())
+            .bind(blob.as_str())
+            .fetch_optional(&self.pool)
+            .in_time()
+            .await?;
+        row.as_ref().map(grant_row).transpose()
+    }
+
     /// Every grant that is not over: scheduled and active ones of all repositories.
     pub async fn live_grants(&self) -> Result<Vec<GrantRow>, StoreError> {
         let sql = const_format("WHERE state <> 'ended' ORDER BY ends_at, repository, id");
@@ -238,8 +273,8 @@ impl Tx {
     pub async fn put_grant(&mut self, row: &GrantRow) -> Result<(), StoreError> {
         let grant = &row.grant;
         sqlx::query(
-            "INSERT INTO grants (repository, id, slug, blob, state, subject_id, ends_at, revert_pull, body) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+            "INSERT INTO grants (repository, id, slug, blob, state, subject_id, ends_at, revert_pull, body, pull_request, chain) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (repository, id) DO UPDATE SET state = excluded.state, blob = excluded.blob, \
              ends_at = excluded.ends_at, revert_pull = excluded.revert_pull, body = excluded.body",
         )
@@ -255,6 +290,8 @@ impl Tx {
         })
         .bind(row.revert_pull.map(u64::cast_signed))
         .bind(write_json(grant))
+        .bind(grant.id.pull_request.cast_signed())
+        .bind(grant.chain.as_ref().map_or(grant.id.pull_request, |chain| chain.first.pull_request).cast_signed())
         .execute(&mut *self.tx)
         .in_time()
         .await?;
@@ -297,6 +334,18 @@ impl Tx {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a grant is not over, as of this transaction.
+    pub async fn is_live(&mut self, repository: &RepositoryName, id: &GrantId) -> Result<bool, StoreError> {
+        let live: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM grants WHERE repository = $1 AND id = $2 AND state <> 'ended'")
+                .bind(repository.as_str())
+                .bind(id.to_string())
+                .fetch_one(&mut *self.tx)
+                .in_time()
+                .await?;
+        Ok(live > 0)
     }
 
     /// Remembers the pull request that reverts a grant.

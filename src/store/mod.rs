@@ -7,6 +7,7 @@
 //! The database is a cache of git, GitHub and the targets (I6), plus the promises made to them: it is written before the world
 //! is changed, never after.
 
+mod commands;
 mod entitlements;
 mod error;
 mod grants;
@@ -27,6 +28,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions, Connection, Row};
 
 use crate::mutants::{self, Mutant};
+pub use commands::{Heeded, Press};
 pub(crate) use entitlements::key as entitlement_key;
 pub use entitlements::{Held, HeldOn, Overdue, Watched};
 pub use error::{Reason, StoreError};

@@ -16,18 +16,21 @@ pub struct Published {
     pub comment_id: Option<u64>,
     /// A digest of what they say: equal means there is nothing to send.
     pub digest: Option<String>,
+    /// Whether the check run has the buttons of a running grant.
+    pub buttons: bool,
 }
 
 impl Store {
     /// What was published on a pull request; empty if nothing is known.
     pub async fn published(&self, repository: &str, number: u64) -> Result<Published, StoreError> {
-        let row =
-            sqlx::query("SELECT head, check_id, comment_id, digest FROM pulls WHERE repository = $1 AND number = $2")
-                .bind(repository)
-                .bind(number.cast_signed())
-                .fetch_optional(&self.pool)
-                .in_time()
-                .await?;
+        let row = sqlx::query(
+            "SELECT head, check_id, comment_id, digest, buttons FROM pulls WHERE repository = $1 AND number = $2",
+        )
+        .bind(repository)
+        .bind(number.cast_signed())
+        .fetch_optional(&self.pool)
+        .in_time()
+        .await?;
         let Some(row) = row else { return Ok(Published::default()) };
         let id = |column: &str| -> Result<Option<u64>, StoreError> {
             Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned))
@@ -37,6 +40,7 @@ impl Store {
             check_id: id("check_id")?,
             comment_id: id("comment_id")?,
             digest: row.try_get("digest")?,
+            buttons: row.try_get::<i64, _>("buttons")? != 0,
         })
     }
 }
@@ -45,9 +49,10 @@ impl Tx {
     /// Remembers what was published on a pull request.
     pub async fn set_published(&mut self, repository: &str, number: u64, what: &Published) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO pulls (repository, number, head, check_id, comment_id, digest) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO pulls (repository, number, head, check_id, comment_id, digest, buttons) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (repository, number) DO UPDATE SET head = excluded.head, check_id = excluded.check_id, \
-             comment_id = excluded.comment_id, digest = excluded.digest",
+             comment_id = excluded.comment_id, digest = excluded.digest, buttons = excluded.buttons",
         )
         .bind(repository)
         .bind(number.cast_signed())
@@ -55,6 +60,7 @@ impl Tx {
         .bind(what.check_id.map(u64::cast_signed))
         .bind(what.comment_id.map(u64::cast_signed))
         .bind(&what.digest)
+        .bind(i64::from(what.buttons))
         .execute(&mut *self.tx)
         .in_time()
         .await?;

@@ -523,6 +523,7 @@ impl Ask {
             pull,
             commits: self.commits.iter().map(commit).collect(),
             reviews: (1..).zip(&self.reviews).map(review).collect(),
+            extends: None,
         }
     }
 }

@@ -122,7 +122,7 @@ async fn removing_the_file_by_pull_request_ends_access_early() {
     let done = world.alice().opens("done").await;
     assert!(world.is_merged(done).await, "the subject may give access back at once");
     assert!(!world.orders.is_member("orders_readonly", "alice"));
-    assert!(world.comments(request).await.last().unwrap().contains("its file was removed"));
+    assert!(world.comments(request).await.last().unwrap().contains("it was ended early"));
 }
 
 #[tokio::test]

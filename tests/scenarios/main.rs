@@ -6,11 +6,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod buttons;
 mod chains;
 mod clocks;
+mod commands;
 mod damage;
 mod effect;
+mod extend;
 mod fog;
+mod forged;
 mod github;
 mod life;
 mod outages;
@@ -21,4 +25,5 @@ mod rebuild;
 mod refused;
 mod reviews;
 mod storage;
+mod waiting;
 mod watched;

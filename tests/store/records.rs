@@ -113,6 +113,7 @@ async fn how_far_was_read_and_what_was_published_is_remembered(database: &Databa
             check_id: check,
             comment_id: check.map(|id| id - 1),
             digest: check.map(|_| "d".to_owned()),
+            buttons: check.is_some(),
         };
         write(&store, async |tx| {
             tx.set_read_so_far("acme/access", &so_far, noon()).await.unwrap();

@@ -391,7 +391,8 @@ impl World {
         let pull = self.get(&format!("/pulls/{number}")).await;
         let sha = pull["head"]["sha"].as_str().unwrap();
         let runs = self.get(&format!("/commits/{sha}/check-runs?check_name=daypass")).await;
-        let runs = runs["check_runs"].as_array().unwrap();
+        let mut runs = runs["check_runs"].as_array().unwrap().clone();
+        runs.retain(|run| run["app"]["slug"] == "daypass");
         assert_eq!(runs.len(), 1, "one check on the head of #{number}");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let annotations = self.get(&format!("/check-runs/{}/annotations?per_page=100", runs[0]["id"])).await;
@@ -401,6 +402,40 @@ impl World {
             summary: text(&runs[0]["output"]["summary"]),
             annotations: annotations.as_array().unwrap().clone(),
         }
+    }
+
+    /// The check run of Daypass on the head of a pull request.
+    async fn check_run(&self, number: u64) -> u64 {
+        let pull = self.get(&format!("/pulls/{number}")).await;
+        let runs = self.get(&format!("/commits/{}/check-runs", pull["head"]["sha"].as_str().unwrap())).await;
+        let mut runs = runs["check_runs"].as_array().unwrap().iter();
+        runs.find(|run| run["app"]["slug"] == "daypass").unwrap()["id"].as_u64().unwrap()
+    }
+
+    /// The buttons on the check of a pull request.
+    pub async fn buttons(&self, number: u64) -> Vec<String> {
+        self.sandbox.actions("access", self.check_run(number).await)
+    }
+
+    /// How Daypass reacted to a comment, in order.
+    pub async fn reactions(&self, comment: u64) -> Vec<String> {
+        let reactions = self.get(&format!("/issues/comments/{comment}/reactions")).await;
+        let ours = reactions.as_array().unwrap().iter().filter(|one| one["user"]["login"] == "daypass[bot]");
+        ours.map(|one| one["content"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The last thing Daypass wrote on a pull request.
+    pub async fn last_comment(&self, number: u64) -> String {
+        let comments = self.comments(number).await;
+        let last = comments.last().unwrap_or_else(|| panic!("Daypass wrote nothing on #{number}")).clone();
+        // The marker is for Daypass alone.
+        last.split_once('\n').map_or(last.clone(), |(_, text)| text.to_owned())
+    }
+
+    /// What is on record about something, such as `pull-7`, by kind.
+    pub async fn record(&self, kind: &str) -> Vec<Value> {
+        let events = self.engine().store().events().await.unwrap();
+        events.into_iter().filter(|event| event.kind.as_str() == kind).map(|event| event.details).collect()
     }
 
     /// What Daypass wrote on a pull request, oldest first: the status comment, then the messages.
@@ -563,6 +598,35 @@ impl Person<'_> {
     pub async fn changes(&self, slug: &str, request: &str) {
         let (status, answer) = self.writes(slug, &format!("grants/{slug}.yaml"), request.as_bytes()).await;
         assert!(status.is_success(), "{status} {answer}");
+        self.world.settle().await;
+    }
+
+    /// Comments on a pull request, and everything follows; the comment's id.
+    pub async fn says(&self, number: u64, text: &str) -> u64 {
+        let path = format!("/issues/{number}/comments");
+        let comment = self.must(Method::POST, &path, json!({ "body": text })).await;
+        self.world.settle().await;
+        comment["id"].as_u64().unwrap()
+    }
+
+    /// Presses a button on the check of a pull request.
+    pub async fn presses(&self, number: u64, button: &str) {
+        let run = self.world.check_run(number).await;
+        let body = json!({ "repository": "access", "check_run": run, "identifier": button, "login": self.login });
+        let (status, _) = self.world.call(self.login, Method::POST, "/_sandbox/actions", body).await;
+        assert_eq!(status, StatusCode::OK);
+        self.world.settle().await;
+    }
+
+    /// Closes a pull request.
+    pub async fn closes(&self, number: u64) {
+        self.must(Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
+        self.world.settle().await;
+    }
+
+    /// Opens a closed pull request again.
+    pub async fn reopens(&self, number: u64) {
+        self.must(Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "open" })).await;
         self.world.settle().await;
     }
 

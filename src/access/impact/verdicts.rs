@@ -160,7 +160,7 @@ fn nothing_but(author: &Account, now: DateTime<Utc>) -> Option<PullFacts> {
         created_at: now,
         labels: BTreeSet::new(),
     };
-    Some(PullFacts { pull, commits: Vec::new(), reviews: Vec::new() })
+    Some(PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None })
 }
 
 /// What the new policy says to an open request that the old one does not. `case` is the request's pull request under the old one.
