@@ -4,7 +4,6 @@
 //! A comment is hostile text. What readers of the page do not see as the writer's own words is no command: what is quoted, in
 //! code, in a list or in an HTML comment. So the comment is read as Markdown, by the same rules as the page shows it.
 
-
 use pulldown_cmark::{Event, Options, Parser, TagEnd};
 
 use super::approval::{ApprovalStatus, Involved, StageStatus};

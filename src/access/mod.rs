@@ -5,6 +5,7 @@ pub mod change;
 pub mod command;
 pub mod coverage;
 pub mod decide;
+pub mod emergency;
 pub mod entitlements;
 pub mod explain;
 pub mod extension;

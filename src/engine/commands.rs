@@ -274,7 +274,9 @@ impl Engine {
             Command::Revoke => self.revoke(scene, ask).await,
             Command::Extend(by) => self.extend(scene, ask, *by).await,
             Command::Explain => self.explain(scene).await,
-            Command::Reviewed => Ok(Reply::refused("An emergency is reviewed in its own issue, which is linked above.")),
+            Command::Reviewed => {
+                Ok(Reply::refused("An emergency is reviewed in its own issue, which is linked above."))
+            }
             // An open one is judged right after this, whatever it was that called.
             Command::Recheck => {
                 let grants = self.inner.store.live_grants_about(scene.repository, scene.pull.number).await?;

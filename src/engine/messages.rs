@@ -51,7 +51,7 @@ pub(super) fn message_id(repository: &RepositoryName, grant: &GrantId, occasion:
     format!("{repository}/{grant}/{occasion}")
 }
 
-fn marker(id: &str) -> String {
+pub(super) fn marker(id: &str) -> String {
     let digest = hex::encode(Sha256::digest(id.as_bytes()));
     format!("<!-- daypass:{} -->", digest.get(..16).unwrap_or_default())
 }

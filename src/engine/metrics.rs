@@ -86,6 +86,8 @@ struct Now {
     backlog: Vec<Backlog>,
     overdue: Vec<(String, i64, f64)>,
     deliveries: i64,
+    /// Emergencies to be reviewed in time, and those that should have been.
+    unreviewed: [(&'static str, u64); 2],
     clock_difference: f64,
     now: DateTime<Utc>,
 }
@@ -116,6 +118,10 @@ impl Engine {
             limits: self.inner.github.rate_limits().await,
             backlog: self.inner.store.backlog(now).await?,
             overdue: self.overdue().await?,
+            unreviewed: {
+                let (all, overdue) = self.inner.store.count_unreviewed(now).await?;
+                [("waiting", all), ("overdue", overdue)]
+            },
             deliveries: self.inner.store.count_waiting_deliveries().await?,
             clock_difference: difference.as_seconds_f64(),
             now,
@@ -170,6 +176,12 @@ impl Collector for Now {
         let help = "Webhooks that were acknowledged and not looked at yet";
         let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;
         ConstGauge::new(self.deliveries).encode(waiting)?;
+        let help = "Emergencies nobody has reviewed: all of them, and those that should have been";
+        let mut unreviewed = encoder.encode_descriptor("emergencies_unreviewed", help, None, MetricType::Gauge)?;
+        for (state, count) in self.unreviewed {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(unreviewed.encode_family(&[("state", state)])?)?;
+        }
         let help = "How much later it is by GitHub's clock than by this machine's; 0 if they agree";
         let clock = encoder.encode_descriptor("clock_difference", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         ConstGauge::new(self.clock_difference).encode(clock)

@@ -15,6 +15,8 @@ mod buttons;
 mod commands;
 mod due;
 pub mod effect;
+mod emergency;
+mod emergency_words;
 mod error;
 mod extend;
 mod facts;
@@ -406,6 +408,7 @@ impl Engine {
             Job::Revert(repository, id) => self.revert(claim, repository, id).await,
             Job::Cleanse(repository) => self.cleanse(claim, repository).await,
             Job::Queue(repository, number, commit) => self.look_at_queue(claim, repository, *number, commit).await,
+            Job::Emergency(repository, id) => self.look_at_emergency(claim, repository, id).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
             Job::Target(name) => self.reconcile(claim, name).await,
             Job::Redeliver => self.redeliver(claim).await,

@@ -32,6 +32,12 @@ impl Engine {
         repository: &RepositoryName,
         number: u64,
     ) -> Result<(), EngineError> {
+        // The issue in which an emergency is reviewed has a number of the same kind.
+        if let Some(emergency) = self.inner.store.emergency_of_issue(repository, number).await? {
+            let mut tx = self.inner.store.begin().await?;
+            self.schedule_emergencies(&mut tx, repository, vec![emergency]).await?;
+            return self.finish(claim, tx, None).await;
+        }
         let (github, branch) = self.open(repository).await?;
         let pull = match github.pull(number).await {
             // An issue, or a pull request GitHub no longer shows: nothing to look at.

@@ -473,6 +473,9 @@ impl Engine {
         for entitlement in &grant.entitlements {
             tx.schedule(&Job::Target(entitlement.target.clone()), now).await?;
         }
+        if grant.break_glass {
+            tx.schedule(&Job::Emergency(repository.clone(), grant.id.clone()), now).await?;
+        }
         // Its check run gets its buttons.
         tx.schedule(&Job::Pull(repository.clone(), grant.id.pull_request), now).await?;
         if grant.state == State::Scheduled {

@@ -51,6 +51,7 @@ impl Engine {
         // Open pull requests are looked at anyway.
         let heard = format!("{COMMENTS} {repository}");
         let since = self.inner.store.mark(&heard).await?.unwrap_or(now - LONGEST_SILENCE) - OVERLAP;
+        let unreviewed = self.inner.store.unreviewed(repository).await?;
         let mut about_grants = Vec::new();
         for number in github.commented_since(since).await? {
             if !self.inner.store.live_grants_about(repository, number).await?.is_empty() {
@@ -64,6 +65,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.schedule(&Job::Sync(repository.clone()), now).await?;
         tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+        self.schedule_emergencies(&mut tx, repository, unreviewed).await?;
         for id in over {
             tx.schedule(&Job::Revert(repository.clone(), id), now).await?;
         }

@@ -7,7 +7,7 @@ use crate::policy::name::{CommitId, RepositoryName, UserId};
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// At a pull request.
+    /// At a pull request, or an issue.
     Pull {
         /// The repository.
         repository: RepositoryName,
@@ -133,7 +133,6 @@ struct Numbered {
 #[derive(Deserialize)]
 struct RawIssue {
     number: u64,
-    pull_request: Option<serde::de::IgnoredAny>,
 }
 
 /// Where a webhook asks to look. Unknown events, unknown actions and malformed payloads ask for nothing.
@@ -148,9 +147,9 @@ pub fn hint(event: &str, body: &[u8]) -> Hint {
         ("pull_request" | "pull_request_review" | "pull_request_review_comment", Some(repository)) => {
             payload.pull_request.map_or(Hint::Nowhere, |pull| Hint::Pull { repository, number: pull.number })
         }
-        ("issue_comment", Some(repository)) => match payload.issue {
-            Some(RawIssue { number, pull_request: Some(_) }) => Hint::Pull { repository, number },
-            _ => Hint::Nowhere,
+        ("issue_comment" | "issues", Some(repository)) => match payload.issue {
+            Some(RawIssue { number }) => Hint::Pull { repository, number },
+            None => Hint::Nowhere,
         },
         ("merge_group", Some(repository)) if action == "checks_requested" => {
             let group = payload.merge_group.and_then(|group| Some((group.number()?, group.head_sha)));

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::checks::cut;
 use super::people::RawAccount;
+use super::transport::segment;
 use super::{GithubError, Repository};
 use crate::access::facts::Account;
 
@@ -118,6 +119,8 @@ struct RawEvent {
 #[derive(Deserialize)]
 struct RawIssue {
     number: u64,
+    state: String,
+    body: Option<String>,
 }
 
 impl Repository {
@@ -132,6 +135,35 @@ impl Repository {
         let path = self.path("/issues/comments?sort=updated&direction=desc&per_page=100");
         let raw: Vec<RawComment> = self.list_until(&path, |comment: &RawComment| comment.updated_at < since).await?;
         Ok(raw.iter().filter(|comment| comment.updated_at >= since).filter_map(RawComment::issue).collect())
+    }
+
+    /// The issue a bot opened whose text begins with `mark`, open or closed, if it changed since `since`.
+    pub async fn issue_of(&self, bot: &str, since: DateTime<Utc>, mark: &str) -> Result<Option<u64>, GithubError> {
+        let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let path = self.path(&format!("/issues?state=all&creator={}&since={since}&per_page=100", segment(bot)));
+        let raw: Vec<RawIssue> = self.list(&path).await?;
+        let has = |issue: &&RawIssue| issue.body.as_deref().is_some_and(|body| body.starts_with(mark));
+        Ok(raw.iter().find(has).map(|issue| issue.number))
+    }
+
+    /// Opens an issue again that somebody closed; whether somebody had. One that is gone stays so.
+    pub async fn reopen_issue(&self, number: u64) -> Result<bool, GithubError> {
+        self.set_issue_state(number, "open").await
+    }
+
+    /// Closes an issue; whether it was open.
+    pub async fn close_issue(&self, number: u64) -> Result<bool, GithubError> {
+        self.set_issue_state(number, "closed").await
+    }
+
+    async fn set_issue_state(&self, number: u64, state: &str) -> Result<bool, GithubError> {
+        let path = self.path(&format!("/issues/{number}"));
+        let raw: Option<RawIssue> = self.find(&path).await?;
+        let differs = raw.is_some_and(|issue| issue.state != state);
+        if differs {
+            self.act::<serde_json::Value>(Method::PATCH, &path, Some(&json!({ "state": state }))).await?;
+        }
+        Ok(differs)
     }
 
     /// Who reacted to a comment, and how.

@@ -23,6 +23,12 @@ pub enum EventKind {
     Granted,
     /// A stage waited too long, and others may approve it now.
     Escalated,
+    /// The glass was broken, and the review of it is open.
+    Emergency,
+    /// An emergency was reviewed.
+    Reviewed,
+    /// An emergency should have been reviewed by now.
+    ReviewOverdue,
     /// A scheduled grant began.
     Started,
     /// A grant ended.
@@ -51,6 +57,9 @@ impl EventKind {
             Self::Rejected => "rejected",
             Self::Granted => "granted",
             Self::Escalated => "escalated",
+            Self::Emergency => "emergency",
+            Self::Reviewed => "reviewed",
+            Self::ReviewOverdue => "review-overdue",
             Self::Started => "started",
             Self::Ended => "ended",
             Self::Refused => "refused",

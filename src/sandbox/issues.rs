@@ -18,8 +18,13 @@ pub(super) fn route(ctx: &mut Ctx<'_>, method: &str, repository: &str, rest: &[&
         ("GET", ["issues"]) => {
             let wanted = ctx.query.get("state").map_or("open", String::as_str).to_owned();
             let known = ctx.state.repositories.get(repository)?;
-            let issues =
-                known.issues.values().rev().filter(|issue| wanted == "all" || issue.open == (wanted == "open"));
+            let creator = ctx.query.get("creator").map(|login| ctx.state.user(login).map(|user| user.id));
+            let since = ctx.query.get("since").and_then(|since| since.parse::<chrono::DateTime<chrono::Utc>>().ok());
+            let issues = known.issues.values().rev().filter(|issue| {
+                (wanted == "all" || issue.open == (wanted == "open"))
+                    && creator.is_none_or(|creator| creator == Some(issue.author))
+                    && since.is_none_or(|since| issue.updated_at >= since)
+            });
             Ok(Reply::List(issues.map(|issue| ctx.view().issue(known, issue)).collect()))
         }
         ("POST", ["issues"]) => create(ctx, repository),

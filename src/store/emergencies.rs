@@ -22,16 +22,17 @@ pub struct Emergency {
     pub reviewed_at: Option<DateTime<Utc>>,
 }
 
+const TABLE: &str = "emergencies";
 const COLUMNS: &str = "SELECT id, issue, due_at, reviewed_at FROM emergencies";
 
 fn emergency(row: &AnyRow) -> Result<Emergency, StoreError> {
     let id: String = row.try_get("id")?;
-    let corrupt = |problem: String| StoreError::Corrupt { table: "emergencies", problem };
+    let corrupt = |problem: String| StoreError::Corrupt { table: TABLE, problem };
     Ok(Emergency {
         grant: id.parse().map_err(|error| corrupt(format!("{error}")))?,
         issue: row.try_get::<Option<i64>, _>("issue")?.map(i64::cast_unsigned),
-        due_at: time(row.try_get("due_at")?)?,
-        reviewed_at: row.try_get::<Option<i64>, _>("reviewed_at")?.map(time).transpose()?,
+        due_at: time(TABLE, row.try_get("due_at")?)?,
+        reviewed_at: row.try_get::<Option<i64>, _>("reviewed_at")?.map(|at| time(TABLE, at)).transpose()?,
     })
 }
 
@@ -67,11 +68,8 @@ impl Store {
     /// The emergencies of a repository nobody has reviewed.
     pub async fn unreviewed(&self, repository: &RepositoryName) -> Result<Vec<Emergency>, StoreError> {
         let sql = format!("{COLUMNS} WHERE repository = $1 AND reviewed_at IS NULL ORDER BY due_at, id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(repository.as_str())
-            .fetch_all(&self.pool)
-            .in_time()
-            .await?;
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(emergency).collect()
     }
 

@@ -25,6 +25,8 @@ pub enum Job {
     Revert(RepositoryName, GrantId),
     /// See that refused files leave the default branch.
     Cleanse(RepositoryName),
+    /// See that the use of break-glass is reviewed.
+    Emergency(RepositoryName, GrantId),
     /// Post the messages that wait for a pull request.
     Messages(RepositoryName, u64),
     /// Make a target as it is due to be.
@@ -67,6 +69,7 @@ impl Job {
             Self::Queue(repository, ..) => repository.owner(),
             Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
             Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
+            Self::Emergency(repository, _) => repository.owner(),
             Self::Grant(..) | Self::Target(_) | Self::Redeliver | Self::Tidy => "",
         }
     }
@@ -87,6 +90,7 @@ impl fmt::Display for Job {
             Self::Grant(repository, grant) => write!(f, "grant {repository} {grant}"),
             Self::Start(repository, grant) => write!(f, "start {repository} {grant}"),
             Self::Revert(repository, grant) => write!(f, "revert {repository} {grant}"),
+            Self::Emergency(repository, grant) => write!(f, "emergency {repository} {grant}"),
             Self::Cleanse(repository) => write!(f, "cleanse {repository}"),
             Self::Messages(repository, number) => write!(f, "messages {repository} {number}"),
             Self::Target(name) => write!(f, "target {name}"),
@@ -123,6 +127,9 @@ impl FromStr for Job {
             }
             ["revert", repository, grant] => {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Revert(r, g))
+            }
+            ["emergency", repository, grant] => {
+                repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Emergency(r, g))
             }
             ["target", name] => name.parse().ok().map(Self::Target),
             ["redeliver"] => Some(Self::Redeliver),

@@ -8,6 +8,7 @@
 //! is changed, never after.
 
 mod commands;
+mod emergencies;
 mod entitlements;
 mod error;
 mod grants;
@@ -29,6 +30,7 @@ use sqlx::{Any, AnyPool, ConnectOptions, Connection, Row};
 
 use crate::mutants::{self, Mutant};
 pub use commands::{Heeded, Press};
+pub use emergencies::Emergency;
 pub(crate) use entitlements::key as entitlement_key;
 pub use entitlements::{Held, HeldOn, Overdue, Watched};
 pub use error::{Reason, StoreError};

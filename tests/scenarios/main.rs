@@ -12,6 +12,7 @@ mod clocks;
 mod commands;
 mod damage;
 mod effect;
+mod emergency;
 mod extend;
 mod fog;
 mod forged;

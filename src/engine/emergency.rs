@@ -1,0 +1,208 @@
+//! The review of emergencies: an issue that somebody who could have approved it ends with `/daypass reviewed`. Until then it stays
+//! open, whoever closes it, and grows louder once it is overdue.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::messages::marker;
+use super::pull_request::ignore_refusal;
+use super::{Engine, EngineError, emergency_words as words};
+use crate::access::command::{self, Command};
+use crate::access::emergency;
+use crate::access::facts::Account;
+use crate::access::grant::{Grant, GrantId};
+use crate::github::{Comment, Reaction, Repository};
+use crate::ledger::{Event, EventKind};
+use crate::policy::name::RepositoryName;
+use crate::policy::{Policy, Principal};
+use crate::store::{Claim, Emergency, Job, Message, Tx};
+
+/// How often it is said that a review is overdue.
+const AGAIN: TimeDelta = TimeDelta::days(1);
+/// How long a comment of somebody who may not review is looked at again: GitHub does not always find who is there.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+impl Engine {
+    /// Sees that the use of break-glass is reviewed.
+    pub(super) async fn look_at_emergency(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+        id: &GrantId,
+    ) -> Result<(), EngineError> {
+        let Some(row) = self.inner.store.grant(repository, id).await? else { return self.done(claim).await };
+        let known = self.inner.store.emergency(repository, id).await?;
+        if !row.grant.break_glass || known.as_ref().is_some_and(|known| known.reviewed_at.is_some()) {
+            return self.done(claim).await;
+        }
+        let (github, branch) = self.open(repository).await?;
+        let loaded = self.policy_at(&github, &github.head(&branch).await?).await?;
+        // A broken policy names nobody. Somebody will mend it; until then the issue waits.
+        let Some(policy) = &loaded.policy else {
+            return Err(EngineError::NotYet(
+                "who may review an emergency is told by the policy, which is broken".to_owned(),
+            ));
+        };
+        let grant = &row.grant;
+        let mut emergency = known.unwrap_or_else(|| Emergency {
+            grant: id.clone(),
+            issue: None,
+            due_at: grant.window.starts_at + emergency::review_within(&grant.role, policy).delta(),
+            reviewed_at: None,
+        });
+        let issue = self.emergency_issue(claim, &github, repository, grant, policy, &mut emergency).await?;
+        let now = self.inner.clock.now();
+        let mut look_again = None;
+        for comment in github.comments(issue).await? {
+            let Some(by) = comment.author.as_ref().filter(|by| !by.bot && !comment.by_app && !comment.edited) else {
+                continue;
+            };
+            match command::parse(&comment.body) {
+                Some(Ok(Command::Reviewed)) => {}
+                // On an issue there is nothing else to be asked for.
+                Some(_) | None => continue,
+            }
+            let mut directory = self.directory(&github, &emergency::needs(&grant.role, policy)).await?;
+            if !directory.is_member(by) && github.is_member(&by.login).await? {
+                directory.members.insert(by.id);
+            }
+            if emergency::may_review(grant, by, policy, &directory) {
+                return self.reviewed(claim, &github, repository, grant, emergency, (&comment, by)).await;
+            }
+            if now - comment.created_at < PATIENCE {
+                look_again = Some(comment.created_at + PATIENCE);
+            } else {
+                ignore_refusal(github.react(comment.id, Reaction::ThumbsDown).await)?;
+                let mut tx = self.inner.store.begin().await?;
+                let who = (grant, format!("comment-{}", comment.id));
+                say_on_issue(&mut tx, repository, issue, who, words::may_not_review(by, grant), now).await?;
+                tx.commit().await?;
+            }
+        }
+        if github.reopen_issue(issue).await? {
+            let mut tx = self.inner.store.begin().await?;
+            let occasion = format!("reopened-{}", now.timestamp());
+            say_on_issue(&mut tx, repository, issue, (grant, occasion), words::reopened(), now).await?;
+            tx.commit().await?;
+        }
+        let mut tx = self.inner.store.begin().await?;
+        let next = match overdue(emergency.due_at, now) {
+            None => emergency.due_at,
+            Some(times) => {
+                let body =
+                    words::overdue(grant, &mentions(&emergency::reviewers(&grant.role, policy), policy, repository));
+                say_on_issue(&mut tx, repository, issue, (grant, format!("overdue-{times}")), body, now).await?;
+                let details = serde_json::json!({ "grant": grant.id, "issue": issue, "due_at": emergency.due_at });
+                tx.record(&Event::new(repository, EventKind::ReviewOverdue, &grant.id, times, now, details)).await?;
+                emergency.due_at + AGAIN * i32::try_from(times + 1).unwrap_or(i32::MAX)
+            }
+        };
+        self.finish(claim, tx, Some(look_again.map_or(next, |again| again.min(next)))).await
+    }
+
+    /// The issue in which it is reviewed: the one there is, or a new one. Everybody who may review it is mentioned, so that they are
+    /// told at once.
+    async fn emergency_issue(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+        policy: &Policy,
+        emergency: &mut Emergency,
+    ) -> Result<u64, EngineError> {
+        if let Some(issue) = emergency.issue {
+            return Ok(issue);
+        }
+        let mark = marker(&format!("{repository}/{}/emergency", grant.id));
+        let me = self.inner.github.me().await?.login();
+        // A crash may have come between opening it and remembering.
+        let issue = match github.issue_of(&me, grant.window.starts_at, &mark).await? {
+            Some(issue) => issue,
+            None => {
+                let reviewers = mentions(&emergency::reviewers(&grant.role, policy), policy, repository);
+                let body = format!("{mark}\n{}", words::body(grant, emergency.due_at, &reviewers));
+                github.create_issue(&words::title(grant), &body).await?
+            }
+        };
+        emergency.issue = Some(issue);
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        tx.put_emergency(repository, emergency).await?;
+        let body = words::told_on_request(grant, issue, emergency.due_at);
+        self.say(&mut tx, repository, grant, "emergency", body, now).await?;
+        let details = serde_json::json!({ "grant": grant.id, "issue": issue, "due_at": emergency.due_at });
+        tx.record(&Event::new(repository, EventKind::Emergency, &grant.id, issue, now, details)).await?;
+        tx.commit().await?;
+        Ok(issue)
+    }
+
+    async fn reviewed(
+        &self,
+        claim: &Claim,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+        emergency: Emergency,
+        (comment, by): (&Comment, &Account),
+    ) -> Result<(), EngineError> {
+        let Some(issue) = emergency.issue else { return self.done(claim).await };
+        ignore_refusal(github.react(comment.id, Reaction::Rocket).await)?;
+        github.close_issue(issue).await?;
+        let now = self.inner.clock.now();
+        let mut tx = self.inner.store.begin().await?;
+        tx.put_emergency(repository, &Emergency { reviewed_at: Some(comment.created_at), ..emergency }).await?;
+        let details = serde_json::json!({ "grant": grant.id, "issue": issue, "by": by, "comment": comment.id,
+            "at": comment.created_at, "due_at": emergency.due_at });
+        tx.record(&Event::new(repository, EventKind::Reviewed, &grant.id, comment.id, now, details)).await?;
+        say_on_issue(&mut tx, repository, issue, (grant, "reviewed".to_owned()), words::reviewed(by), now).await?;
+        self.finish(claim, tx, None).await
+    }
+
+    /// Asks for a look at the emergencies nobody has reviewed.
+    pub(super) async fn schedule_emergencies(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryName,
+        waiting: Vec<Emergency>,
+    ) -> Result<(), EngineError> {
+        for emergency in waiting {
+            tx.schedule(&Job::Emergency(repository.clone(), emergency.grant), self.inner.clock.now()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How often it should have been said by now that a review is overdue, not counting the first time; `None` if it is not.
+fn overdue(due: DateTime<Utc>, now: DateTime<Utc>) -> Option<i64> {
+    (now >= due).then(|| (now - due).num_seconds() / AGAIN.num_seconds())
+}
+
+async fn say_on_issue(
+    tx: &mut Tx,
+    repository: &RepositoryName,
+    issue: u64,
+    (grant, occasion): (&Grant, String),
+    body: String,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let message = Message { id: format!("{repository}/{}/emergency/{occasion}", grant.id), body };
+    if tx.say(repository, issue, &message, now).await? {
+        tx.schedule(&Job::Messages(repository.clone(), issue), now).await?;
+    }
+    Ok(())
+}
+
+/// How GitHub is told to tell them: people and teams of the organisation.
+fn mentions(principals: &BTreeSet<Principal>, policy: &Policy, repository: &RepositoryName) -> Vec<String> {
+    let flat = crate::access::principals::written_out(principals, policy);
+    let one = |principal: &Principal| match principal {
+        Principal::User(login) => Some(format!("@{login}")),
+        Principal::Team(slug) => Some(format!("@{}/{slug}", repository.owner())),
+        Principal::Everyone => Some("everybody in the organisation".to_owned()),
+        Principal::App(_) | Principal::Group(_) => None,
+    };
+    flat.iter().filter_map(one).collect()
+}
