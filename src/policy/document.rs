@@ -104,15 +104,25 @@ impl Decode for PersonDoc {
 /// One text or several.
 #[derive(Debug, Clone)]
 pub(crate) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+    One(At<String>),
+    Many(Vec<At<String>>),
+}
+
+impl OneOrMany {
+    /// Each of them.
+    pub fn texts(&self) -> &[At<String>] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
 }
 
 impl Decode for OneOrMany {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         match &node.value {
             Value::List(_) => Vec::decode(node, report).map(Self::Many),
-            _ => String::decode(node, report).map(Self::One),
+            _ => At::decode(node, report).map(Self::One),
         }
     }
 
@@ -129,7 +139,7 @@ document! {
         /// Makes one role from each row of a table; `${each.COLUMN}` stands for a value of the row, in the name too.
         for_each: Option<Row> = None,
         /// One line for people.
-        description: String = String::new(),
+        description: Option<At<String>> = None,
         /// How much harm it can do; medium unless set.
         risk: Risk = Risk::Medium,
         /// Who may ask for it.
@@ -161,7 +171,7 @@ document! {
         /// A CEL expression.
         expr: At<String>,
         /// What people read when it is false.
-        message: Option<String> = None,
+        message: Option<At<String>> = None,
     }
 }
 
@@ -187,7 +197,7 @@ document! {
         /// Used when a request leaves it out; without one it is required.
         default: Option<At<ParamValue>> = None,
         /// One line for people.
-        description: String = String::new(),
+        description: Option<At<String>> = None,
     }
 }
 
@@ -418,4 +428,4 @@ decode_from_text!(Principal, BadName, {
     "type": "string",
     "pattern": "^(everyone|(user|team|group|app):.+)$",
 });
-decode_from_text!(Duration, BadDuration, { "type": "string", "examples": ["30m", "2h", "1h30m", "3d", "PT2H"] });
+decode_from_text!(Duration, BadDuration, { "type": "string", "pattern": (super::duration::PATTERN), "examples": ["30m", "2h", "1h30m", "3d", "PT2H"] });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::model::ParamValue;
 use super::name::{Login, NameError, ParamName, RoleName, Slug};
 use super::suggest::suggest;
-use super::yaml::{At, Entries, document, read_as};
+use super::yaml::{self, At, Decode, Entries, Node, Report, document};
 use super::{Code, Duration, Finding, Place, Policy, Severity};
 
 /// The largest grant file that is read, in bytes.
@@ -145,22 +145,25 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
         reader.refuse(Place::default(), Code::GrantPath, message, "Name it with lower-case letters, digits and `-`.");
         return Err(reader.findings);
     };
-    let file: RequestFile = read_as(path, bytes, GRANT_LIMIT)?;
-    let role = role(&mut reader, &file.role, policy);
-    let duration: Option<Duration> = reader.parse("duration", &file.duration, Code::BadDuration);
-    let subject: Option<Option<Login>> = match &file.subject {
-        None => Some(None),
-        Some(text) => reader.parse("subject", text, Code::BadName).map(Some),
-    };
-    let reason = reader.text("reason", &file.reason, 1_000);
-    let ticket = file.ticket.as_ref().map(|ticket| reader.text("ticket", ticket, 200));
-    let start = file.start.as_ref().and_then(|text| start(&mut reader, text));
-    if let Some(at) = &file.break_glass {
+    let node = yaml::read(path, bytes, GRANT_LIMIT).map_err(|finding| vec![finding])?;
+    // What is wrong with the shape of one field does not hide what is wrong with another.
+    let mut shape = Report::default();
+    RequestFile::decode(&node, &mut shape);
+    let role = field(&node, "role").and_then(|text| role(&mut reader, &text, policy));
+    let duration = field(&node, "duration").and_then(|text| reader.parse("duration", &text, Code::BadDuration));
+    let subject: Option<Login> = field(&node, "subject").and_then(|text| reader.parse("subject", &text, Code::BadName));
+    let reason = field(&node, "reason").map(|text| reader.text("reason", &text, 1_000));
+    let ticket = field(&node, "ticket").map(|ticket| reader.text("ticket", &ticket, 200));
+    let start = field(&node, "start").and_then(|text| start(&mut reader, &text));
+    let break_glass: Option<At<bool>> = field(&node, "break_glass");
+    if let Some(at) = &break_glass {
         reader.places.insert("break_glass".to_owned(), at.place());
     }
-    let params = params(&mut reader, &file.params);
-    match (role, duration, subject) {
-        (Some(role), Some(duration), Some(subject)) if reader.findings.is_empty() => Ok(Request {
+    let params = field(&node, "params").map(|written| params(&mut reader, &written)).unwrap_or_default();
+    let mut findings = shape.findings;
+    findings.append(&mut reader.findings);
+    match (role, duration, reason) {
+        (Some(role), Some(duration), Some(reason)) if findings.is_empty() => Ok(Request {
             slug,
             subject,
             role,
@@ -168,12 +171,20 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
             reason,
             ticket,
             start,
-            break_glass: file.break_glass.is_some_and(|value| *value),
+            break_glass: break_glass.is_some_and(|value| *value),
             params,
             places: reader.places,
         }),
-        _ => Err(reader.findings),
+        _ => {
+            findings.sort();
+            Err(findings)
+        }
     }
+}
+
+/// A field, if it is there and of the right kind.
+fn field<T: Decode>(node: &Node, name: &str) -> Option<T> {
+    T::decode(node.get(name)?, &mut Report::default())
 }
 
 fn role(reader: &mut Reader<'_>, text: &At<String>, policy: Option<&Policy>) -> Option<RoleName> {

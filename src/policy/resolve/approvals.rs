@@ -68,14 +68,15 @@ impl Resolver<'_> {
         }
         for role in policy.roles.values() {
             let Some(rule) = policy.approvals.get(&role.approval) else { continue };
-            let [requester] = role.requesters.iter().collect::<Vec<_>>()[..] else { continue };
+            let requesters = policy.written_out(&role.requesters);
+            let [requester] = requesters.iter().collect::<Vec<_>>()[..] else { continue };
             for stage in &rule.stages {
-                let only_self = stage.approvers.iter().eq([requester])
+                let only_self = policy.written_out(&stage.approvers).iter().eq([requester])
                     && matches!(requester, Principal::User(_))
                     && stage.escalate.is_none();
                 if only_self {
                     let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
-                    let spot = Spot { file: role.file.as_str().into(), place: role.place };
+                    let spot = Spot::new(&role.file, role.place);
                     self.report.error(&spot, Code::OnlySelfApproval, message, Code::OnlySelfApproval.explanation());
                 }
             }
