@@ -6,6 +6,7 @@ use super::shift::{Difference, who};
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::StageReach;
+use crate::policy::condition::Expression;
 use crate::policy::model::{Role, Stage};
 use crate::policy::{Duration, Policy, Principal};
 
@@ -27,7 +28,7 @@ impl Content {
     fn of(stage: &Stage, policy: &Policy) -> Self {
         Self {
             approvers: written_out(&stage.approvers, policy),
-            when: stage.when.as_ref().map(|when| when.source().to_owned()),
+            when: stage.when.as_ref().map(Expression::shape),
             required: stage.required,
             escalation: stage
                 .escalate
@@ -136,8 +137,9 @@ impl Comparison<'_> {
             ));
             self.note(about, danger, Topic::Stages, sentence);
         }
+        let same = old.when.as_ref().map(Expression::shape) == new.when.as_ref().map(Expression::shape);
         let sentence = match (&before.when, &after.when) {
-            (old, new) if old == new => None,
+            _ if same => None,
             (None, Some(when)) => Some((Danger::High, Sentence::new("stage {} now only counts if {}", &[name, when]))),
             (Some(when), None) => {
                 Some((Danger::Narrower, Sentence::new("stage {} now always counts, not only if {}", &[name, when])))
