@@ -246,7 +246,9 @@ impl Filling<'_> {
                 None if scalar.kind == Kind::Text && scalar.text.contains("${each.") => self.text(node, missing),
                 None => true,
             },
-            Value::List(items) => items.iter_mut().fold(true, |all, item| self.fill_in(item, missing) && all),
+            Value::List(items) => {
+                items.iter_mut().map(|item| self.fill_in(item, missing)).fold(true, |all, one| all & one)
+            }
             Value::Map(entries) => entries.iter_mut().fold(true, |all, (key, value)| {
                 let (key, value) = (self.fill_in(key, missing), self.fill_in(value, missing));
                 all && key && value

@@ -4,7 +4,7 @@
 mod approvals;
 mod people;
 mod roles;
-mod tests;
+pub(super) mod tests;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,8 +160,8 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     /// First pass: which names there are, and where.
     fn declare(&mut self, document: &PolicyFile) {
-        if let Some(version) = document.version.as_ref().filter(|version| ***version != 1) {
-            let message = format!("this policy is written for version {}; this Daypass reads version 1", **version);
+        if let Some(version) = document.version.as_ref().filter(|version| version.0 != 1) {
+            let message = format!("this policy is written for version {}; this Daypass reads version 1", version.0);
             self.report.error(&version.spot, Code::UnknownVersion, message, Code::UnknownVersion.explanation());
         }
         if let Some(settings) = &document.settings {

@@ -146,7 +146,7 @@ fn names(node: &IdedExpr, found: &mut BTreeSet<TeamSlug>) -> bool {
             found.extend(slug);
             is_slug
         }
-        Expr::List(list) => list.elements.iter().fold(true, |all, element| names(element, found) && all),
+        Expr::List(list) => list.elements.iter().map(|element| names(element, found)).fold(true, |all, one| all & one),
         _ => false,
     }
 }

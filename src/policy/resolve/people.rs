@@ -25,7 +25,8 @@ impl Resolver<'_> {
                 continue;
             }
             self.twice_among(owner, value.texts());
-            let fine = value.texts().iter().fold(true, |all, text| self.name_elsewhere(&key, text) && all);
+            let fine =
+                value.texts().iter().map(|text| self.name_elsewhere(&key, text)).fold(true, |all, one| all & one);
             let mut texts = value.texts().iter().map(|text| text.trim().to_owned());
             match key.as_str() {
                 _ if !fine => {}

@@ -12,7 +12,7 @@ use crate::policy::yaml::Spot;
 use crate::policy::yaml::decode::{did_you_mean, shortened};
 
 /// Characters the name of a test may have.
-const LONGEST_NAME: usize = 200;
+pub(in crate::policy) const LONGEST_NAME: usize = 200;
 
 impl<T> Stated<T> {
     fn spot(&self) -> Spot {

@@ -413,16 +413,6 @@ impl Decode for u32 {
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "integer", "minimum": 0 })
-    }
-}
-
-impl Decode for u64 {
-    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        integer(node, report)
-    }
-
-    fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "integer", "minimum": 0 })
+        json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }
