@@ -50,16 +50,7 @@ pub fn people(principals: &BTreeSet<Principal>, policy: &Policy, directory: &Dir
 
 /// `principals` with the members of groups in place of the groups.
 pub fn written_out(principals: &BTreeSet<Principal>, policy: &Policy) -> BTreeSet<Principal> {
-    let mut flat = BTreeSet::new();
-    for principal in principals {
-        match principal {
-            Principal::Group(name) => flat.extend(policy.groups.get(name).into_iter().flatten().cloned()),
-            other => {
-                flat.insert(other.clone());
-            }
-        }
-    }
-    flat
+    policy.written_out(principals)
 }
 
 /// What has to be read from GitHub before `principals` can be judged.

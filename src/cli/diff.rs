@@ -52,13 +52,16 @@ struct Side {
 }
 
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
-    let memberships = facts::memberships(args.given.as_deref())?;
-    let (base, head) = sides(args)?;
     let format = match args.format {
         Shape::Human => Format::Human,
         Shape::Json => Format::Json,
         Shape::Github => Format::Github,
     };
+    let memberships = match facts::memberships(args.given.as_deref(), format)? {
+        Ok(memberships) => memberships,
+        Err(code) => return Ok(code),
+    };
+    let (base, head) = sides(args)?;
     let mut policies = Vec::new();
     for side in [&base, &head] {
         match facts::load(&side.files, side.findings.clone(), format) {
@@ -80,7 +83,8 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         touched.into_iter().filter_map(|request| impact::running_grant(request, None, (old, new), &directory, now)),
     );
     let nameless = grants.iter().filter(|request| request.subject.is_none()).count();
-    let notes = notes(&impact, nameless, unread);
+    let mut notes = notes(&impact, nameless, unread);
+    notes.extend(facts::unasked(memberships.keys(), &[old, new]).iter().map(ToString::to_string));
     match args.format {
         Shape::Human => print!("{}", human(&impact, &base.name, &head.name, &notes)),
         Shape::Json => println!("{:#}", machine(&impact, &notes)),

@@ -9,13 +9,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::validate::policy_of;
-use super::{Failure, colour, usage};
+use super::{Failure, colour, facts, usage};
 use crate::access::explain::{ApprovalTree, Rule, StageNode, Status, Tree, explain};
 use crate::access::text::{one_line, when};
 use crate::policy::model::ParamKind;
-use crate::policy::name::{Login, ParamName, RoleName, Slug};
+use crate::policy::name::{ParamName, RoleName, Slug};
 use crate::policy::render::{self, render};
-use crate::policy::testcase::{Given, read_given};
+use crate::policy::testcase::{Given, Who, read_given};
 use crate::policy::{Code, Finding, Place, Policy, Request, Severity, request, suggest};
 
 /// Arguments of `daypass explain`.
@@ -26,9 +26,9 @@ pub struct ExplainArgs {
     what: Option<String>,
     #[command(flatten)]
     request: RequestArgs,
-    /// Who opens the pull request; left out: the subject.
+    /// Who opens the pull request, a login or `app:SLUG`; left out: the subject.
     #[arg(long, value_name = "LOGIN")]
-    author: Option<Login>,
+    author: Option<Who>,
     /// Who is in which team, who approved: a file written as `given:` of a policy's test.
     #[arg(long, value_name = "FILE")]
     given: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub struct ExplainArgs {
 /// A request that nobody has written down yet.
 #[derive(Debug, Args)]
 struct RequestArgs {
-    /// Who would get access.
+    /// Who would get access: a login, or `app:SLUG` for the account of an app.
     #[arg(long, value_name = "LOGIN", requires = "role")]
     subject: Option<String>,
     /// The role.
@@ -121,12 +121,15 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
             return Ok(refused(&findings, &sources, args.format));
         }
     };
-    let Some(author) = args.author.as_ref().or(request.subject.as_ref()).cloned() else {
+    let Some(author) = args.author.as_ref().map(Who::login).or(request.subject.as_ref()).cloned() else {
         let message =
             "the request names no `subject`, so it is for whoever opens the pull request: say who with --author";
         return Err(usage(anyhow!(message)));
     };
     let request = Request { subject: Some(request.subject.clone().unwrap_or_else(|| author.clone())), ..request };
+    for unasked in facts::unasked(given.teams.keys(), &[policy]) {
+        anstream::eprintln!("daypass: {unasked}");
+    }
     let now = args.now.or(given.now).unwrap_or_else(Utc::now);
     let mut tree = explain(&request, &author, &given, policy, now);
     for finding in tree.rules.iter_mut().flat_map(|rule| &mut rule.findings) {
@@ -156,8 +159,11 @@ fn read(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
 
 /// The request of the command line as a file would say it, so that it is read like one. JSON is YAML.
 fn written(args: &RequestArgs, policy: &Policy) -> anyhow::Result<Vec<u8>> {
+    // A file names the account of an app by its login.
+    let account = |who: &String| who.strip_prefix("app:").map_or(who.clone(), |slug| format!("{slug}[bot]"));
+    let subject = args.subject.as_ref().map(account);
     let texts = [
-        ("subject", &args.subject),
+        ("subject", &subject),
         ("role", &args.role),
         ("duration", &args.duration),
         ("reason", &args.reason),

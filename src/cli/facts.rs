@@ -4,23 +4,22 @@
 //! nobody wrote down stays unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, usage, validate};
+use super::{Failure, colour, usage, validate};
 use crate::access::facts::{Account, Directory};
 use crate::access::impact;
 use crate::access::principals::Needs;
 use crate::access::reach::Crowd;
 use crate::policy::name::{Login, TeamSlug, UserId};
-use crate::policy::render::{Format, render, tame};
+use crate::policy::render::{Format, render};
 use crate::policy::testcase::Who;
-use crate::policy::{self, Finding, Policy, Principal};
+use crate::policy::{self, Finding, Policy, Principal, suggest};
 
 /// Which policy is asked, and what else is known.
 #[derive(Debug, Args)]
@@ -54,9 +53,10 @@ impl Known {
         Ok(load(&files.into_iter().collect(), findings, format))
     }
 
-    /// The memberships that were given.
-    pub fn memberships(&self) -> Result<BTreeMap<TeamSlug, Vec<Login>>, Failure> {
-        memberships(self.given.as_deref())
+    /// The memberships that were given; if they cannot be read, the findings are printed and the exit code comes instead.
+    pub fn memberships(&self) -> Result<Result<Memberships, ExitCode>, Failure> {
+        let format = if self.format == Shape::Json { Format::Json } else { Format::Human };
+        memberships(self.given.as_deref(), format)
     }
 }
 
@@ -78,27 +78,54 @@ pub(super) fn load(
         None => {
             findings.extend(loaded.findings);
             findings.sort();
-            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            anstream::print!("{}", render(&findings, files, format, colour));
+            anstream::print!("{}", render(&findings, files, format, colour()));
             Err(ExitCode::from(1))
         }
     }
 }
 
-/// The members of teams that `file` tells.
-pub(super) fn memberships(file: Option<&Path>) -> Result<BTreeMap<TeamSlug, Vec<Login>>, Failure> {
-    let Some(file) = file else { return Ok(BTreeMap::new()) };
+/// Members by team.
+pub(super) type Memberships = BTreeMap<TeamSlug, Vec<Login>>;
+
+/// The members of teams that `file` tells; if it cannot be read, the findings are printed and the exit code comes instead.
+pub(super) fn memberships(file: Option<&Path>, format: Format) -> Result<Result<Memberships, ExitCode>, Failure> {
+    let Some(file) = file else { return Ok(Ok(Memberships::new())) };
     let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
     let name = file.display().to_string();
-    let given = policy::testcase::read_given(&name, &bytes).map_err(|findings| {
-        let told = findings.iter().map(|finding| {
-            let place = format!("{}:{}:{}", tame(&name), finding.place.line, finding.place.column);
-            format!("{place}: {}. {}", tame(&finding.message), tame(&finding.help))
-        });
-        usage(anyhow!("{}", told.collect::<Vec<_>>().join("\n")))
-    })?;
+    let given = match policy::testcase::read_given(&name, &bytes) {
+        Ok(given) => given,
+        Err(findings) => {
+            anstream::print!("{}", render(&findings, &[(name, bytes)].into(), format, colour()));
+            return Ok(Err(ExitCode::from(1)));
+        }
+    };
     let members = |members: Vec<Who>| members.iter().map(|who| who.login().clone()).collect();
-    Ok(given.teams.into_iter().map(|(team, of_team)| (team, members(of_team))).collect())
+    Ok(Ok(given.teams.into_iter().map(|(team, of_team)| (team, members(of_team))).collect()))
+}
+
+/// Teams somebody told the members of, though no policy names them: a slip of the pen, or facts for another policy.
+pub(super) fn unasked<'t>(told: impl Iterator<Item = &'t TeamSlug>, policies: &[&Policy]) -> Vec<Unasked> {
+    let mut named: BTreeSet<TeamSlug> = BTreeSet::new();
+    for policy in policies {
+        named.extend(impact::named(policy).teams);
+        named.extend(policy.roles.values().flat_map(|role| Needs::of_role(role, policy).teams));
+    }
+    let unknown = told.filter(|team| !named.contains(team));
+    let near = |team: &TeamSlug| suggest(team.as_str(), named.iter().map(TeamSlug::as_str)).map(str::to_owned);
+    unknown.map(|team| Unasked { near: near(team), team: team.clone() }).collect()
+}
+
+/// A team no policy names, and one it does name that may be meant.
+pub(super) struct Unasked {
+    pub team: TeamSlug,
+    near: Option<String>,
+}
+
+impl std::fmt::Display for Unasked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "The policy names no team:{}, so who is in it changes nothing.", self.team)?;
+        self.near.iter().try_for_each(|near| write!(f, " Did you mean `{near}`?"))
+    }
 }
 
 /// The facts: these teams, and everybody whom they, the policies or `others` name.

@@ -1,6 +1,7 @@
 //! `daypass validate`: what can be said about a policy repository's working tree without asking anybody.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     let policies = sources.iter().filter(|(path, _)| path.starts_with("policies/"));
     let loaded = policy::load(&policies.map(|(path, bytes)| (path.clone(), bytes.clone())).collect(), None);
     findings.extend(loaded.findings);
+    findings.extend(loaded.of_repository);
     let mut grants = 0;
     for (path, bytes) in sources.iter().filter(|(path, _)| path.starts_with("grants/")) {
         if matches!(path.as_str(), "grants/.gitkeep" | "grants/README.md") {
@@ -159,12 +161,23 @@ fn walk(
             refuse(Code::FileMode, format!("`{path}` is a symbolic link; only plain files are read"));
         } else if kind.is_dir() {
             walk(root, &path, files, findings)?;
+        } else if !kind.is_file() {
+            // Reading a pipe would wait for whoever writes into it.
+            refuse(Code::FileMode, format!("`{path}` is a pipe, a socket or a device; only plain files are read"));
         } else if entry.metadata().is_ok_and(|data| below.starts_with("grants") && data.len() > GRANT_LIMIT) {
             refuse(Code::FileTooLarge, format!("`{path}` is larger than {} KiB", GRANT_LIMIT / 1024));
         } else {
-            let bytes = std::fs::read(entry.path()).with_context(|| format!("{path} cannot be read"))?;
+            let bytes = read_some(&entry.path()).with_context(|| format!("{path} cannot be read"))?;
             files.push((path, bytes));
         }
     }
     Ok(())
+}
+
+/// A file, as far as anybody would read on: one byte more than is allowed is enough to be refused.
+fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    let most = u64::try_from(policy::POLICY_LIMIT).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

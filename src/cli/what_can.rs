@@ -6,26 +6,30 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::facts::{self, Known, Shape};
-use super::{Failure, usage};
 use crate::access::impact;
 use crate::access::reach::{self, Abilities, Answer};
 use crate::policy::name::{Login, StageName, TeamSlug};
 use crate::policy::render::tame;
+use crate::policy::testcase::Who;
 use crate::policy::{Duration, suggest};
 
 /// Arguments of `daypass what-can`.
 #[derive(Debug, Args)]
 pub struct WhatCanArgs {
-    /// The GitHub login.
-    login: String,
+    /// The GitHub login; `app:SLUG` is the account of an app.
+    login: Who,
     #[command(flatten)]
     known: Known,
 }
 
 pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
-    let login: Login = args.login.parse().map_err(usage)?;
-    let memberships = args.known.memberships()?;
+    let login = args.login.login().clone();
+    let memberships = match args.known.memberships()? {
+        Ok(memberships) => memberships,
+        Err(code) => return Ok(code),
+    };
     let policy = match args.known.policy()? {
         Ok(policy) => policy,
         Err(code) => return Ok(code),
@@ -37,10 +41,13 @@ pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
     let abilities = reach::abilities(account, &policy, &directory);
     let near = if named.contains(&login) { None } else { suggest(login.as_str(), named.iter().map(Login::as_str)) };
     let unknown: BTreeSet<TeamSlug> = abilities.iter().flat_map(unknown_teams).collect();
+    let unasked = facts::unasked(memberships.keys(), &[&policy]);
     match args.known.format {
         Shape::Json => {
+            let unasked: Vec<&TeamSlug> = unasked.iter().map(|unasked| &unasked.team).collect();
             let roles: Vec<Value> = abilities.iter().map(json).collect();
-            let answer = json!({ "login": login, "named": named.contains(&login), "did_you_mean": near, "roles": roles, "unknown_teams": unknown });
+            let answer = json!({ "login": login, "named": named.contains(&login), "did_you_mean": near, "roles": roles, "unknown_teams": unknown,
+                "unasked_teams": unasked });
             println!("{answer:#}");
         }
         Shape::Human => {
@@ -55,6 +62,7 @@ pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
             if let Some(unknown) = facts::unknown(&unknown) {
                 println!("{unknown}");
             }
+            unasked.iter().for_each(|unasked| println!("{unasked}"));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
 
-use super::facts::{self, Known, Shape};
+use super::facts::{self, Known, Shape, Unasked};
 use super::{Failure, usage};
 use crate::access::facts::Directory;
 use crate::access::reach::{Crowd, RoleReach, StageReach};
@@ -26,7 +26,10 @@ pub struct WhoCanArgs {
 }
 
 pub(super) fn run(args: &WhoCanArgs) -> Result<ExitCode, Failure> {
-    let memberships = args.known.memberships()?;
+    let memberships = match args.known.memberships()? {
+        Ok(memberships) => memberships,
+        Err(code) => return Ok(code),
+    };
     let policy = match args.known.policy()? {
         Ok(policy) => policy,
         Err(code) => return Ok(code),
@@ -35,9 +38,13 @@ pub(super) fn run(args: &WhoCanArgs) -> Result<ExitCode, Failure> {
     let role = role.ok_or_else(|| usage(unknown_role(&args.role, &policy)))?;
     let directory = facts::directory(&memberships, &[&policy], []);
     let reach = RoleReach::of(role, &policy, &directory);
+    let unasked = facts::unasked(memberships.keys(), &[&policy]);
     match args.known.format {
-        Shape::Json => println!("{:#}", json(role, &reach)),
-        Shape::Human => print!("{}", human(role, &reach, &directory)),
+        Shape::Json => println!("{:#}", json(role, &reach, &unasked)),
+        Shape::Human => {
+            print!("{}", human(role, &reach, &directory));
+            unasked.iter().for_each(|unasked| println!("\n{unasked}"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,7 +125,7 @@ fn unknown_teams(reach: &RoleReach) -> BTreeSet<crate::policy::name::TeamSlug> {
     crowds.into_iter().flat_map(|crowd| crowd.unknown.iter().cloned()).collect()
 }
 
-fn json(role: &Role, reach: &RoleReach) -> serde_json::Value {
+fn json(role: &Role, reach: &RoleReach, unasked: &[Unasked]) -> serde_json::Value {
     let stages: Vec<_> = reach
         .stages
         .iter()
@@ -147,5 +154,6 @@ fn json(role: &Role, reach: &RoleReach) -> serde_json::Value {
         "conditions": reach.conditions,
         "approval": stages,
         "unknown_teams": unknown_teams(reach),
+        "unasked_teams": unasked.iter().map(|unasked| &unasked.team).collect::<Vec<_>>(),
     })
 }

@@ -71,14 +71,17 @@ codes! {
     ExtendsCircle = "DP0218", "Roles extend each other in a circle", "Remove one of the references. Templates are followed 32 deep.";
     UnclearInheritance = "DP0219", "A role inherits different things", "Two of those it extends say something different, and the role itself says nothing. Both places are shown. Say in the role which one holds.";
     BadTable = "DP0220", "A table cannot be used", "A table is a list of rows, each with a value for every column. `${each.COLUMN}` stands for a value; the name of what is made from several rows must hold one.";
-    BadCalendar = "DP0221", "A calendar cannot be read", "It needs a `time_zone` such as `Europe/Berlin`, and hours such as `09:00-17:00` that end after they begin.";
-    UnknownCalendar = "DP0222", "A calendar does not exist", "Define it under `calendars`, or correct the spelling.";
+    NoSuchThing = "DP0221", "A target can never take this name", "A PostgreSQL role has 1 to 63 bytes, a team is a slug as in its address on GitHub, an SSH principal has letters, digits and `- _ . @ : +`.";
+    BadPerson = "DP0222", "A name of a person is malformed", "An e-mail address is one, an SSH key is in OpenSSH format (`ssh-ed25519 AAAA…`), names have no blanks around them and no control characters.";
+    BadCalendar = "DP0223", "A calendar cannot be read", "It needs a `time_zone` such as `Europe/Berlin`, and hours such as `09:00-17:00` that end after they begin.";
+    UnknownCalendar = "DP0224", "A calendar does not exist", "Define it under `calendars`, or correct the spelling.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
     TypeError = "DP0304", "The types in an expression do not fit", "A condition is true or false; a duration is compared with a duration (`duration('2h')`), a timestamp with a timestamp. The reference of expressions lists the types of all names and functions.";
     AlwaysTrue = "DP0305", "An expression is always true", "It refuses nobody, though whoever wrote it expected it to. If only a part of the expression is, the message says what follows for the whole.";
     AlwaysFalse = "DP0306", "An expression is always false", "Nobody can ever meet a condition that is always false, and a stage with it never counts. If only a part of the expression is, the message says what follows for the whole. Often a name is misspelt.";
+    NamelessTeams = "DP0307", "An expression asks for teams without naming them", "Daypass knows who is in the teams that the policy names, and in no others. Written like this, the expression sees only those: whom it should exclude, it may not exclude. Name the team: `'sre' in subject.teams`.";
     RequesterNotAllowed = "DP0401", "This person may not have this role", "The role's `requesters` (or `break_glass.requesters`) do not include them.";
     OnBehalfNotAllowed = "DP0402", "Requesting for somebody else is not allowed", "Only whom the role's `may_request_for` names may do that.";
     UnknownAccount = "DP0403", "There is no such account", "Check the spelling of the login.";
@@ -123,6 +126,8 @@ codes! {
     PointlessBreakGlass = "DP0612", "An emergency path saves nothing", "The role is approved at once anyway. Remove `break_glass`.";
     CeilingUnused = "DP0613", "A ceiling is far above what anybody ever asked for", "Every request for the role in history was for a quarter of its `max_duration` or less. Lower the ceiling: what nobody needs can only do harm.";
     GivesApproval = "DP0614", "A role gives away the right to approve", "It makes its subject a member of a team that approves it, or changes of the policy. Whoever has it once can let others in. Let another team approve.";
+    Unchangeable = "DP0615", "Nobody can change the policy", "Without `settings.policy_approval` no pull request that changes `policies/` can pass, not even one that adds it. Name an approval rule with at least one stage.";
+    SaidTwice = "DP0616", "A list has the same entry twice", "The second one changes nothing; perhaps somebody else was meant. Remove it.";
 }
 
 /// Not one of the codes.

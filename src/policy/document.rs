@@ -21,7 +21,7 @@ document! {
     /// A file of `policies/`. Any file may hold any of the sections; names are shared between all files.
     pub(crate) struct PolicyFile, "a policy file" {
         /// The version of this format: 1.
-        version: Option<At<u64>> = None,
+        version: Option<At<Version>> = None,
         /// What holds for the whole repository. In one file only.
         settings: Option<At<SettingsDoc>> = None,
         /// Who a GitHub login is elsewhere.
@@ -31,7 +31,7 @@ document! {
         /// The systems roles give access to, by kind. Addresses and secrets are in the server's configuration.
         targets: Entries<TargetName, TargetDoc> = Entries::default(),
         /// Rows that `for_each` makes roles, targets and approval rules from.
-        tables: Entries<String, Row> = Entries::default(),
+        tables: Entries<String, Table> = Entries::default(),
         /// What roles have in common, to be named in `extends`. Nobody can request a template.
         templates: Entries<RoleName, RoleDoc> = Entries::default(),
         /// What people can ask for.
@@ -45,9 +45,27 @@ document! {
     }
 }
 
-/// A row of a table.
+/// The version of the format of policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(pub u64);
+
+impl Decode for Version {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        integer(node, report).map(Self)
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "const": 1 })
+    }
+}
+
+/// The rows of a table, or the name of one.
 #[derive(Debug, Clone)]
 pub(crate) struct Row;
+
+/// A table.
+#[derive(Debug, Clone)]
+pub(crate) struct Table;
 
 document! {
     /// What holds for the whole repository.
@@ -97,7 +115,17 @@ impl Decode for PersonDoc {
     fn schema(schemas: &mut Schemas) -> serde_json::Value {
         let reference = PersonKeys::schema(schemas);
         schemas.change("PersonKeys", |shape| {
-            shape.insert("additionalProperties".to_owned(), json!({ "type": "string" }));
+            let pattern =
+                r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+            let name = json!({ "type": ["string", "number"], "pattern": pattern });
+            let keys = shape.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+            for known in keys.into_iter().flat_map(|keys| keys.values_mut()) {
+                known["pattern"] = pattern.into();
+                if let Some(items) = known.get_mut("items") {
+                    *items = name.clone();
+                }
+            }
+            shape.insert("additionalProperties".to_owned(), name);
         });
         reference
     }
@@ -106,20 +134,30 @@ impl Decode for PersonDoc {
 /// One text or several.
 #[derive(Debug, Clone)]
 pub(crate) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+    One(At<String>),
+    Many(Vec<At<String>>),
+}
+
+impl OneOrMany {
+    /// Each of them.
+    pub fn texts(&self) -> &[At<String>] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
 }
 
 impl Decode for OneOrMany {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         match &node.value {
             Value::List(_) => Vec::decode(node, report).map(Self::Many),
-            _ => String::decode(node, report).map(Self::One),
+            _ => At::decode(node, report).map(Self::One),
         }
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": ["string", "array"], "items": { "type": "string" } })
+        json!({ "type": ["string", "number", "array"], "items": { "type": ["string", "number"] } })
     }
 }
 
@@ -131,7 +169,7 @@ document! {
         /// Makes one role from each row of a table; `${each.COLUMN}` stands for a value of the row, in the name too.
         for_each: Option<Row> = None,
         /// One line for people.
-        description: String = String::new(),
+        description: Option<At<String>> = None,
         /// How much harm it can do; medium unless set.
         risk: Risk = Risk::Medium,
         /// Who may ask for it.
@@ -165,7 +203,7 @@ document! {
         /// A CEL expression.
         expr: At<String>,
         /// What people read when it is false.
-        message: Option<String> = None,
+        message: Option<At<String>> = None,
     }
 }
 
@@ -202,7 +240,7 @@ document! {
         /// Used when a request leaves it out; without one it is required.
         default: Option<At<ParamValue>> = None,
         /// One line for people.
-        description: String = String::new(),
+        description: Option<At<String>> = None,
     }
 }
 
@@ -395,12 +433,23 @@ impl Decode for Row {
         Some(Self)
     }
 
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        json!({ "anyOf": [{ "type": "string" }, Table::schema(schemas)] })
+    }
+}
+
+impl Decode for Table {
+    /// Rows are read where they are used, by [`super::expand`].
+    fn decode(_: &Node, _: &mut Report) -> Option<Self> {
+        Some(Self)
+    }
+
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({
-            "type": ["string", "array", "object"],
-            "items": { "type": "object", "additionalProperties": { "type": ["string", "number"] } },
-            "additionalProperties": { "type": ["string", "number"] },
-        })
+        let value = json!({
+            "type": ["string", "number", "boolean"],
+            "pattern": r"^[^'\u0022\\`${}\u0000-\u001f\u007f-\u009f]+$",
+        });
+        json!({ "type": "array", "items": { "type": "object", "additionalProperties": value } })
     }
 }
 
@@ -417,7 +466,7 @@ impl Decode for ParamValue {
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": ["string", "integer", "boolean"] })
+        json!({ "type": ["string", "number", "boolean"] })
     }
 }
 
@@ -451,7 +500,7 @@ impl Decode for DateTime<Utc> {
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "string", "format": "date-time" })
+        json!({ "type": "string", "format": "date-time", "pattern": TIME })
     }
 }
 
@@ -501,17 +550,29 @@ one_of_words!(TargetKind, "a kind of target", {
     "ssh" => TargetKind::Ssh,
 });
 
-decode_from_text!(Login, BadName, { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,60}(\\[bot\\])?$" });
-decode_from_text!(TeamSlug, BadName, { "type": "string" });
-decode_from_text!(GroupName, BadName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,99}$" });
-decode_from_text!(CalendarName, BadName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,99}$" });
-decode_from_text!(TargetName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
-decode_from_text!(RoleName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
-decode_from_text!(ApprovalName, BadName, { "type": "string", "pattern": "^([a-z0-9][a-z0-9_-]{0,99}|.*\\$\\{each\\..*)$" });
-decode_from_text!(StageName, BadName, { "type": "string" });
-decode_from_text!(ParamName, BadName, { "type": "string" });
+decode_from_text!(Login, BadName, {
+    "type": ["string", "integer"], "minimum": 0,
+    "pattern": r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,58}[A-Za-z0-9_])?(\[bot\])?$",
+});
+decode_from_text!(TeamSlug, BadName, { "type": ["string", "number"], "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$" });
+decode_from_text!(GroupName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(TargetName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(RoleName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(ApprovalName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(StageName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(ParamName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
+decode_from_text!(CalendarName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
 decode_from_text!(Principal, BadName, {
     "type": "string",
-    "pattern": "^(everyone|(user|team|group|app):.+)$",
+    "pattern": r"^(everyone|user:[A-Za-z0-9_]([A-Za-z0-9_-]{0,58}[A-Za-z0-9_])?(\[bot\])?|(team|app):[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}|group:[a-z0-9][a-z0-9_-]{0,99})$",
 });
-decode_from_text!(Duration, BadDuration, { "type": "string", "examples": ["30m", "2h", "1h30m", "3d", "PT2H"] });
+decode_from_text!(Duration, BadDuration, {
+    "type": "string", "minLength": 2, "pattern": (super::duration::PATTERN), "examples": ["30m", "2h", "1h30m", "3d", "PT2H"],
+});
+
+/// The form of most names, for editors.
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
+
+/// The form of a time, for editors that do not look at formats.
+const TIME: &str =
+    r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})\s*$";

@@ -3,16 +3,29 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 /// A positive length of time in whole seconds, at most [`Duration::MAX`].
 ///
-/// Written `30m`, `2h`, `1h30m`, `3d`, `1w`, or as ISO 8601 (`PT2H30M`). A day is 24 hours. Months and years are refused,
+/// Written `30m`, `2h`, `1h30m`, `3d`, `1w`, `45s`, with the units written out (`2 hours`, `1 day, 12 hours`), or as ISO 8601
+/// (`PT2H30M`, `P1DT12H`). A day is 24 hours. Months and years are refused,
 /// because their length depends on the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Cow<'_, str>", into = "String")]
 pub struct Duration(u64);
+
+/// The forms a duration is written in: `1h30m`, `2 hours`, `1 day, 12 hours`, and ISO 8601. Editors check by it, too.
+pub(crate) const PATTERN: &str = concat!(
+    r"^\s*(",
+    r"([0-9]+ ?(w|wks?|weeks?),? ?)?([0-9]+ ?(d|days?),? ?)?([0-9]+ ?(h|hrs?|hours?),? ?)?",
+    r"([0-9]+ ?(m|mins?|minutes?),? ?)?([0-9]+ ?(s|secs?|seconds?))?",
+    r"|P([0-9]+W)?([0-9]+D)?(T([0-9]+H)?([0-9]+M)?([0-9]+S)?)?)\s*$",
+);
+
+static FORM: LazyLock<Result<Regex, regex::Error>> = LazyLock::new(|| Regex::new(PATTERN));
 
 /// Why a text is not a [`Duration`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +94,8 @@ impl FromStr for Duration {
         if span.get_months() != 0 || span.get_years() != 0 {
             return Err(DurationError::Syntax(shown()));
         }
+        // The library reads more than we promise: `2:30:00`, `1.5h`, `2h ago`.
+        let promised = FORM.as_ref().is_ok_and(|form| form.is_match(text));
         let exact =
             span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| DurationError::TooLong(shown()))?;
         if exact.subsec_nanos() != 0 {
@@ -88,7 +103,8 @@ impl FromStr for Duration {
         }
         let seconds = u64::try_from(exact.as_secs()).map_err(|_| DurationError::NotPositive(shown()))?;
         match Self::from_seconds(seconds) {
-            Some(duration) => Ok(duration),
+            Some(duration) if promised => Ok(duration),
+            Some(_) => Err(DurationError::Syntax(shown())),
             None if seconds == 0 => Err(DurationError::NotPositive(shown())),
             None => Err(DurationError::TooLong(shown())),
         }
@@ -138,6 +154,11 @@ mod tests {
             ("P1DT12H", 129_600),
             ("1w", 604_800),
             ("45s", 45),
+            ("2 hours", 7_200),
+            ("1 day, 12 hours", 129_600),
+            ("1h 30m", 5_400),
+            ("90 mins", 5_400),
+            (" 2h ", 7_200),
         ] {
             assert_eq!(text.parse::<Duration>().map(Duration::seconds), Ok(seconds), "{text}");
         }
@@ -155,6 +176,9 @@ mod tests {
         assert!(matches!(error("P1Y"), Syntax(_)));
         assert!(matches!(error("2"), Syntax(_)));
         assert!(matches!(error("forever"), Syntax(_)));
+        for text in ["1.5h", "2:30:00", "+2h", "1h30", "30m2h", "2H", "pt2h", "PT1.5H", "2000ms"] {
+            assert!(matches!(error(text), Syntax(_)), "{text}");
+        }
         assert!(matches!(error("1500ms"), Fraction(_)));
     }
 

@@ -67,6 +67,44 @@ impl AccessTemplate {
     }
 }
 
+/// Bytes a name in PostgreSQL may have; it cuts longer ones, and means another role then.
+const LONGEST_POSTGRES_NAME: usize = 63;
+
+/// Whether PostgreSQL can have a role of this name.
+pub(crate) fn is_postgres_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_POSTGRES_NAME && !text.chars().any(char::is_control)
+}
+
+/// Whether sshd can accept a certificate for this name: it reads principals from lists with commas.
+pub(crate) fn is_ssh_principal(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 128 && text.chars().all(in_ssh_principal)
+}
+
+fn in_ssh_principal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':' | '+')
+}
+
+impl TargetKind {
+    /// Why nothing on a target of this kind can be called `text`, as the end of a sentence.
+    pub(super) fn name_problem(self, text: &str) -> Option<&'static str> {
+        match self {
+            Self::Github => text.parse::<TeamSlug>().err().map(|_| "is no slug of a team"),
+            Self::Postgres => (!is_postgres_name(text)).then_some("is no name of a role"),
+            Self::Ssh => (!is_ssh_principal(text)).then_some("is no SSH principal"),
+        }
+    }
+
+    /// The same for a part of a name.
+    pub(super) fn part_problem(self, text: &str) -> Option<&'static str> {
+        match self {
+            // Between letters every part of a slug makes a slug.
+            Self::Github => format!("a{text}a").parse::<TeamSlug>().err().map(|_| "makes no slug of a team"),
+            Self::Postgres => (!text.is_empty() && !is_postgres_name(text)).then_some("makes no name of a role"),
+            Self::Ssh => (!text.chars().all(in_ssh_principal)).then_some("makes no SSH principal"),
+        }
+    }
+}
+
 /// One concrete piece of access for one subject on one target. Two grants that give equal entitlements share one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entitlement {

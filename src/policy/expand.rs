@@ -3,12 +3,13 @@
 //! is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Code;
 use super::lint::Remark;
 use super::yaml::decode::{did_you_mean, shortened};
 use super::yaml::node::{Kind, Scalar};
-use super::yaml::{Node, Report, Spot, Value};
+use super::yaml::{Made, Node, Report, Spot, Value};
 
 /// Values all entries made from tables may have together. A policy has a few thousand.
 const MOST_VALUES: usize = 200_000;
@@ -21,27 +22,46 @@ const NOT_INHERITED: [&str; 3] = ["allow", "extends", "for_each"];
 /// What restricts adds up: whoever extends a role must not lose its conditions by adding one.
 const ADDS_UP: [&str; 2] = ["requires", "conditions"];
 
-/// Columns with their values.
-type Row = BTreeMap<String, Scalar>;
+/// Columns with their values, and where these stand.
+type Row = BTreeMap<String, (Scalar, Spot)>;
 
 /// The tables by name; `None` if there is a mistake in one, which is enough said about it.
 type Tables = BTreeMap<String, Option<Vec<Row>>>;
 
-/// Replaces `for_each` and `extends` in the files of a policy. What is never used comes back as remarks.
-pub(super) fn expand(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
-    let mut remarks = unused_tables(files);
+/// What is known after `for_each` and `extends` are replaced.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    /// What is never used.
+    pub remarks: Vec<Remark>,
+    /// Sections in which entries could not be made: a name that is missing there may not be a mistake of its own.
+    pub incomplete: BTreeSet<&'static str>,
+    /// Where the roles and templates stand that lack what they should inherit.
+    pub unfinished: Vec<Spot>,
+}
+
+/// Replaces `for_each` and `extends` in the files of a policy. `whole`: there are no others that could not be read.
+pub(super) fn expand(files: &mut [Node], whole: bool, report: &mut Report) -> Expanded {
+    let mut expanded = Expanded { remarks: unused_tables(files), ..Expanded::default() };
+    if !whole {
+        expanded.incomplete.extend(REPEATED);
+    }
     let tables = tables(files, report);
-    let mut left = MOST_VALUES;
+    let mut making = Making { tables: &tables, whole, left: MOST_VALUES, report };
     for file in files.iter_mut() {
         for section in REPEATED {
             if let Some(Value::Map(entries)) = section_of(file, section) {
-                let written = std::mem::take(entries);
-                *entries = written.into_iter().flat_map(|entry| repeat(entry, &tables, &mut left, report)).collect();
+                for entry in std::mem::take(entries) {
+                    let (made, complete) = making.repeat(entry);
+                    entries.extend(made);
+                    if !complete {
+                        expanded.incomplete.insert(section);
+                    }
+                }
             }
         }
     }
-    remarks.extend(inherit(files, report));
-    remarks
+    inherit(files, &mut expanded, report);
+    expanded
 }
 
 /// Tables no `for_each` names.
@@ -115,7 +135,7 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
                 let message = format!("`{}` cannot be a value of a table", shortened(text));
                 let help = "Values are not empty and have no quotes, backslashes, braces, `$` or control characters.";
                 report.error(&value.spot, Code::BadTable, message, help);
-            } else if row.insert(column.to_owned(), scalar.clone()).is_some() {
+            } else if row.insert(column.to_owned(), (scalar.clone(), value.spot.clone())).is_some() {
                 let message = format!("column `{}` is there twice", shortened(column));
                 report.error(&key.spot, Code::DuplicateKey, message, Code::DuplicateKey.explanation());
             }
@@ -125,93 +145,143 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
     (report.findings.len() == found).then_some(rows)
 }
 
-/// One entry, or one for each row of its table.
-fn repeat((key, node): (Node, Node), tables: &Tables, left: &mut usize, report: &mut Report) -> Vec<(Node, Node)> {
-    let Some(table) = node.get("for_each").cloned() else { return vec![(key, node)] };
-    let rows = match table.text().map(|name| (name, tables.get(name))) {
-        None => rows(&table, report),
-        Some((_, Some(rows))) => rows.clone(),
-        Some((name, None)) => {
-            let help = did_you_mean(name, tables.keys().map(String::as_str), "Define it under `tables`.");
-            report.error(&table.spot, Code::BadTable, format!("table `{}` does not exist", shortened(name)), help);
-            None
+/// Entries on their way to being made.
+struct Making<'a> {
+    tables: &'a Tables,
+    /// Whether every file could be read.
+    whole: bool,
+    /// Values that may still be made.
+    left: usize,
+    report: &'a mut Report,
+}
+
+impl Making<'_> {
+    /// One entry, or one for each row of its table, and whether all of them could be made.
+    fn repeat(&mut self, (key, node): (Node, Node)) -> (Vec<(Node, Node)>, bool) {
+        let Some(table) = node.get("for_each").cloned() else { return (vec![(key, node)], true) };
+        let named = key.text().is_some_and(|name| name.contains("${each."));
+        let Some(rows) = self.rows_of(&table, &key, &node, named) else {
+            // Its name is known all the same, unless it is made from the row, too.
+            let told = Node { value: Value::Told, ..node };
+            return if named { (Vec::new(), false) } else { (vec![(key, told)], true) };
+        };
+        let (mut made, mut complete, mut missing) = (Vec::new(), true, BTreeSet::new());
+        for row in &rows {
+            let (mut key, mut node) = (key.clone(), node.clone());
+            let filling = Filling { row, rows: rows.len() };
+            let known = filling.fill_in(&mut key, &mut missing);
+            if !filling.fill_in(&mut node, &mut missing) {
+                node.value = Value::Told;
+            }
+            complete &= known;
+            made.extend(known.then_some((key, node)));
         }
-    };
-    let Some(rows) = rows else { return Vec::new() };
-    if rows.len() > 1 && !key.text().is_some_and(|name| name.contains("${each.")) {
-        let message = format!("`{}` would be made {} times", shortened(key.text().unwrap_or_default()), rows.len());
-        report.error(
-            &key.spot,
-            Code::BadTable,
-            message,
-            "Put a column into the name, such as `${each.service}-reader`.",
-        );
-        return Vec::new();
+        for (file, place, column) in missing {
+            let columns = rows.iter().flat_map(Row::keys).map(String::as_str);
+            let help = did_you_mean(&column, columns, "Every row needs every column that is used.");
+            let message = format!("a row has no column `{}`", shortened(&column));
+            self.report.error(&Spot::new(&file, place), Code::BadTable, message, help);
+        }
+        (made, complete)
     }
-    let size = size_of(&node);
-    if size.saturating_mul(rows.len()) > *left {
-        let message = format!("the tables make more than {MOST_VALUES} values");
-        report.error(&table.spot, Code::TooLarge, message, "Use shorter tables.");
-        return Vec::new();
+
+    /// The rows an entry is made from, if it can be.
+    fn rows_of(&mut self, table: &Node, key: &Node, node: &Node, named: bool) -> Option<Vec<Row>> {
+        let rows = match table.text().map(|name| (name, self.tables.get(name))) {
+            None => rows(table, self.report)?,
+            Some((_, Some(rows))) => rows.clone()?,
+            Some((_, None)) if !self.whole => return None,
+            Some((name, None)) => {
+                let known = self.tables.keys().map(String::as_str);
+                let help = did_you_mean(name, known, "Define it under `tables`.");
+                let message = format!("table `{}` does not exist", shortened(name));
+                self.report.error(&table.spot, Code::BadTable, message, help);
+                return None;
+            }
+        };
+        if rows.len() > 1 && !named {
+            let name = shortened(key.text().unwrap_or_default());
+            let message = format!("`{name}` would be made {} times", rows.len());
+            let help = "Put a column into the name, such as `${each.service}-reader`.";
+            self.report.error(&key.spot, Code::BadTable, message, help);
+            return None;
+        }
+        let size = size_of(node).saturating_mul(rows.len());
+        if size > self.left {
+            let message = format!("the tables make more than {MOST_VALUES} values");
+            self.report.error(&table.spot, Code::TooLarge, message, "Use shorter tables.");
+            return None;
+        }
+        self.left -= size;
+        Some(rows)
     }
-    *left -= size * rows.len();
-    let mut problems = BTreeSet::new();
-    let made = rows.iter().map(|row| {
-        let (mut key, mut node) = (key.clone(), node.clone());
-        fill_in(&mut key, row, &mut problems);
-        fill_in(&mut node, row, &mut problems);
-        (key, node)
-    });
-    let made = made.collect();
-    for (file, place, column) in problems {
-        let spot = Spot { file: file.into(), place };
-        let columns = rows.iter().flat_map(Row::keys).map(String::as_str);
-        let help = did_you_mean(&column, columns, "Every row needs every column that is used.");
-        report.error(&spot, Code::BadTable, format!("a row has no column `{}`", shortened(&column)), help);
-    }
-    made
 }
 
 fn size_of(node: &Node) -> usize {
     1 + match &node.value {
-        Value::Scalar(_) => 0,
+        Value::Scalar(_) | Value::Told => 0,
         Value::List(items) => items.iter().map(size_of).sum(),
         Value::Map(entries) => entries.iter().map(|(key, value)| size_of(key) + size_of(value)).sum(),
     }
 }
 
-/// Puts the values of a row where `${each.COLUMN}` stands.
-fn fill_in(node: &mut Node, row: &Row, problems: &mut BTreeSet<(String, super::Place, String)>) {
-    match &mut node.value {
-        Value::Scalar(scalar) if only_column(&scalar.text).is_some_and(|column| row.contains_key(column)) => {
-            // A number stays a number.
-            if let Some(value) = only_column(&scalar.text).and_then(|column| row.get(column)) {
-                *scalar = value.clone();
-            }
-        }
-        Value::Scalar(Scalar { text, kind: Kind::Text }) if text.contains("${each.") => {
-            let mut filled = String::new();
-            let mut rest = text.as_str();
-            while let Some((before, after)) = rest.split_once("${each.") {
-                filled.push_str(before);
-                let (column, after) = after.split_once('}').unwrap_or((after, ""));
-                match row.get(column.trim()) {
-                    Some(value) => filled.push_str(&value.text),
-                    None => {
-                        problems.insert((node.spot.file.to_string(), node.spot.place, column.trim().to_owned()));
-                    }
+/// A row that is put into what is made from it.
+struct Filling<'a> {
+    row: &'a Row,
+    /// How many rows the table has.
+    rows: usize,
+}
+
+impl Filling<'_> {
+    /// Puts the values of the row where `${each.COLUMN}` stands. False if one is missing.
+    fn fill_in(&self, node: &mut Node, missing: &mut BTreeSet<(String, super::Place, String)>) -> bool {
+        match &mut node.value {
+            Value::Scalar(scalar) => match only_column(&scalar.text).and_then(|column| self.row.get(column)) {
+                // A number stays a number.
+                Some((value, spot)) => {
+                    *scalar = value.clone();
+                    node.spot.made = self.made(spot);
+                    true
                 }
-                rest = after;
+                None if scalar.kind == Kind::Text && scalar.text.contains("${each.") => self.text(node, missing),
+                None => true,
+            },
+            Value::List(items) => {
+                items.iter_mut().map(|item| self.fill_in(item, missing)).fold(true, |all, one| all & one)
             }
-            filled.push_str(rest);
-            *text = filled;
+            Value::Map(entries) => entries.iter_mut().fold(true, |all, (key, value)| {
+                let (key, value) = (self.fill_in(key, missing), self.fill_in(value, missing));
+                all && key && value
+            }),
+            Value::Told => true,
         }
-        Value::Scalar(_) => {}
-        Value::List(items) => items.iter_mut().for_each(|item| fill_in(item, row, problems)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(key, value)| {
-            fill_in(key, row, problems);
-            fill_in(value, row, problems);
-        }),
+    }
+
+    fn text(&self, node: &mut Node, missing: &mut BTreeSet<(String, super::Place, String)>) -> bool {
+        let Value::Scalar(scalar) = &mut node.value else { return true };
+        let written = std::mem::take(&mut scalar.text);
+        let (mut rest, mut complete) = (written.as_str(), true);
+        while let Some((before, after)) = rest.split_once("${each.") {
+            scalar.text.push_str(before);
+            let (column, after) = after.split_once('}').unwrap_or((after, ""));
+            match self.row.get(column.trim()) {
+                Some((value, spot)) => {
+                    scalar.text.push_str(&value.text);
+                    node.spot.made = node.spot.made.take().or_else(|| self.made(spot));
+                }
+                None => {
+                    complete = false;
+                    missing.insert((node.spot.file.to_string(), node.spot.place, column.trim().to_owned()));
+                }
+            }
+            rest = after;
+        }
+        scalar.text.push_str(rest);
+        complete
+    }
+
+    fn made(&self, spot: &Spot) -> Option<Arc<Made>> {
+        Some(Arc::new(Made { file: Arc::clone(&spot.file), place: spot.place, rows: self.rows }))
     }
 }
 
@@ -229,6 +299,9 @@ struct Heritage {
     open: Vec<String>,
     /// Whether a chain was too long to follow; told once.
     too_deep: bool,
+    /// Whether there may be templates or roles that are not known.
+    incomplete: bool,
+    unfinished: Vec<Spot>,
 }
 
 /// A template or role as it is written.
@@ -241,10 +314,16 @@ struct Written {
     is_template: bool,
 }
 
-fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
+fn inherit(files: &mut [Node], expanded: &mut Expanded, report: &mut Report) {
     let default = files.iter().find_map(|file| file.get("settings")?.get("role_defaults").cloned());
-    let mut heritage =
-        Heritage { written: BTreeMap::new(), complete: BTreeMap::new(), open: Vec::new(), too_deep: false };
+    let mut heritage = Heritage {
+        written: BTreeMap::new(),
+        complete: BTreeMap::new(),
+        open: Vec::new(),
+        too_deep: false,
+        incomplete: ["templates", "roles"].iter().any(|section| expanded.incomplete.contains(section)),
+        unfinished: Vec::new(),
+    };
     for file in files.iter_mut() {
         for section in ["templates", "roles"] {
             let Some(Value::Map(entries)) = section_of(file, section) else { continue };
@@ -289,7 +368,8 @@ fn inherit(files: &mut [Node], report: &mut Report) -> Vec<Remark> {
     }
     let templates = files.iter().filter_map(|file| file.get("templates")).flat_map(entries_of);
     let unused = templates.filter(|(name, _)| name.text().is_some_and(|name| !extended.contains(name)));
-    unused.map(|(name, _)| never_used("template", name)).collect()
+    expanded.remarks.extend(unused.map(|(name, _)| never_used("template", name)));
+    expanded.unfinished = heritage.unfinished;
 }
 
 fn twice(name: &str, spot: &Spot, first: &Written, report: &mut Report) {
@@ -301,9 +381,7 @@ fn twice(name: &str, spot: &Spot, first: &Written, report: &mut Report) {
 fn parents(extends: Node) -> Vec<Node> {
     match extends.value {
         Value::List(items) => items,
-        Value::Scalar(_) if extends.text().is_some() => vec![extends],
-        // Told by whoever reads the role.
-        _ => Vec::new(),
+        _ => vec![extends],
     }
 }
 
@@ -316,9 +394,12 @@ impl Heritage {
         let written = self.written.get(name)?;
         let (mut node, key) = (written.node.clone(), written.key.clone());
         let (parents, default) = (written.parents.clone(), written.default.clone());
-        if self.open.iter().any(|open| open == name) {
-            let circle = self.open.join("` extends `");
-            let message = format!("`{circle}` extends `{name}`: a circle");
+        if matches!(node.value, Value::Told) {
+            return None;
+        }
+        if let Some(first) = self.open.iter().position(|open| open == name) {
+            let circle: Vec<String> = self.open.iter().skip(first).map(|open| self.with_place(open)).collect();
+            let message = format!("{} extends `{}`: a circle", circle.join(" extends "), shortened(name));
             report.error(&key, Code::ExtendsCircle, message, Code::ExtendsCircle.explanation());
             return None;
         }
@@ -335,11 +416,15 @@ impl Heritage {
             return None;
         }
         self.open.push(name.to_owned());
+        let default = default.filter(|default| default.text() != Some(name));
+        let wanted = parents.len() + usize::from(default.is_some());
         let inherited: Vec<(Node, Node)> =
             parents.into_iter().filter_map(|parent| Some((self.parent(&parent, report)?, parent))).collect();
-        let default =
-            default.filter(|default| default.text() != Some(name)).and_then(|default| self.parent(&default, report));
+        let default = default.and_then(|default| self.parent(&default, report));
         self.open.pop();
+        if inherited.len() + usize::from(default.is_some()) < wanted {
+            self.unfinished.push(key);
+        }
         self.unclear(&node, &inherited, report);
         for parent in inherited.into_iter().map(|(parent, _)| parent).chain(default) {
             add(&mut node, parent);
@@ -349,14 +434,30 @@ impl Heritage {
     }
 
     fn parent(&mut self, name: &Node, report: &mut Report) -> Option<Node> {
-        let text = name.text().unwrap_or_default().to_owned();
+        // What is no text at all is told by whoever reads it.
+        let text = name.text()?.to_owned();
         if !self.written.contains_key(&text) {
+            if self.incomplete {
+                return None;
+            }
             let message = format!("there is no template or role `{}`", shortened(&text));
             let help = did_you_mean(&text, self.written.keys().map(String::as_str), "Define it under `templates`.");
             report.error(&name.spot, Code::UnknownTemplate, message, help);
             return None;
         }
-        self.complete(&text, report)
+        let complete = self.complete(&text, report)?;
+        let unfinished = self.written.get(&text).is_some_and(|written| self.unfinished.contains(&written.key));
+        if unfinished && let Some(child) = self.open.last().and_then(|child| self.written.get(child)) {
+            // What its parent lacks, it lacks.
+            self.unfinished.push(child.key.clone());
+        }
+        Some(complete)
+    }
+
+    /// A name with the place it is written at.
+    fn with_place(&self, name: &str) -> String {
+        let place = self.written.get(name).map(|written| format!(" ({})", written.key)).unwrap_or_default();
+        format!("`{}`{place}", shortened(name))
     }
 
     /// Two parents that say different things where their child says nothing.

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::condition::Expression;
 use super::entitlement::{AccessTemplate, EntitlementTemplate};
 use super::model::{Approval, Policy, Risk, Role, Stage};
-use super::name::{ApprovalName, GroupName, Login, RoleName, TargetName};
+use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, TargetName};
 use super::principal::Principal;
 use super::yaml::{At, Entries, Report, Spot};
 use super::{Code, Duration, Finding, Severity};
 
 /// Roles that give the same thing and are compared with each other.
 const MOST_COMPARED: usize = 50;
+
+/// People who are named in one sentence.
+const MOST_NAMED: usize = 10;
 
 /// Fewer requests than these say nothing about what people need.
 const ENOUGH_REQUESTS: usize = 5;
@@ -63,14 +66,14 @@ impl Silenced {
                 }
             }
             if !silent {
-                report.findings.push(remark.finding);
+                report.add(&remark.spot, remark.finding);
             }
         }
         for ((_, code, reason), idle) in self.0.iter().zip(idle) {
             if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
                 let message = format!("`{}` is silenced without a reason", **code);
                 report.error(&code.spot, Code::BadText, message, "Say why it is meant to be so.");
-            } else if idle && all && **code != Code::CeilingUnused {
+            } else if idle && all && ![Code::CeilingUnused, Code::Unchangeable].contains(code) {
                 let message = format!("`{}` silences nothing here", **code);
                 report.warn(&code.spot, Code::UnusedAllowance, message, Code::UnusedAllowance.explanation());
             }
@@ -94,6 +97,9 @@ pub(super) struct Places<'a> {
     pub approvals: &'a BTreeMap<ApprovalName, Spot>,
     pub roles: &'a BTreeMap<RoleName, Spot>,
     pub people: &'a BTreeMap<Login, Spot>,
+    pub params: &'a BTreeMap<(RoleName, ParamName), Spot>,
+    /// Roles of which a stage with a condition always counts.
+    pub always_approved: &'a BTreeSet<RoleName>,
 }
 
 /// Looks over a policy without errors.
@@ -106,7 +112,7 @@ pub(super) fn lint(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Rema
     }
     for (name, role) in &policy.roles {
         if let Some(spot) = places.roles.get(name) {
-            remarks.extend(of_role(spot, role, policy));
+            remarks.extend(of_role(spot, role, policy, places));
         }
     }
     remarks.extend(overlaps(policy, places));
@@ -162,7 +168,8 @@ fn of_rule(spot: &Spot, rule: &Approval, policy: &Policy) -> Vec<Remark> {
         .collect();
     if let Some(stages) = stages.filter(|stages| !can_be_satisfied(stages)) {
         let needed: u32 = stages.iter().map(|(_, required)| required).sum();
-        let message = format!("rule `{}` needs {needed} different people, and names too few", rule.name);
+        let people = if needed == 1 { "one person".to_owned() } else { format!("{needed} different people") };
+        let message = format!("rule `{}` needs {people}, and names too few", rule.name);
         remarks.push(Remark::about(spot, Code::TooFewPeople, message));
     }
     remarks
@@ -202,8 +209,8 @@ fn find_somebody<'a>(
     false
 }
 
-fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
-    let mut remarks = Vec::new();
+fn of_role(spot: &Spot, role: &Role, policy: &Policy, places: Places<'_>) -> Vec<Remark> {
+    let mut remarks = unused_params(spot, role, policy, places);
     let mut say = |code, message| remarks.push(Remark::about(spot, code, message));
     let name = &role.name;
     if role.requesters.is_empty() && role.break_glass.is_none() {
@@ -216,33 +223,86 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy) -> Vec<Remark> {
         let message = format!("`{name}` gives membership of team `{team}`, which approves it or changes of the policy");
         say(Code::GivesApproval, message);
     }
-    for param in unused_params(role) {
-        say(Code::UnusedParam, format!("parameter `{param}` of `{name}` is never used"));
-    }
     let Some(rule) = policy.approvals.get(&role.approval) else { return remarks };
-    if role.risk == Risk::Critical && rule.stages.iter().all(|stage| stage.when.is_some()) {
+    let conditional = rule.stages.iter().all(|stage| stage.when.is_some()) && !places.always_approved.contains(name);
+    if role.risk == Risk::Critical && conditional {
         let message = format!("`{name}` is critical, and `{}` may need nobody's approval", rule.name);
         say(Code::CriticalWithoutApproval, message);
     }
     if rule.stages.is_empty() && role.break_glass.is_some() {
         say(Code::PointlessBreakGlass, format!("`{name}` is approved at once; its emergency path saves nothing"));
     }
-    for stage in rule.stages.iter().filter(|stage| stage.when.is_none()) {
-        let (Some(approvers), Some(requesters)) = (approvers(stage, policy), named(&role.requesters, policy)) else {
-            continue;
-        };
-        let required = usize::try_from(stage.required()).unwrap_or(usize::MAX);
-        let stuck = |login: &&Login| approvers.contains(*login) && approvers.len() - 1 < required;
-        let stuck: Vec<String> = requesters.iter().filter(stuck).map(ToString::to_string).collect();
-        if !stuck.is_empty() && approvers.len() >= required {
-            let (who, stage) = (stuck.join(", "), &stage.name);
-            say(
-                Code::NeverApproved,
-                format!("requests of {who} for `{name}` can never be approved at stage `{stage}`"),
-            );
-        }
+    for (stages, stuck) in never_approved(role, rule, policy) {
+        let who: Vec<String> = stuck.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        let more = stuck.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let who = format!("{}{more}", who.join(", "));
+        say(Code::NeverApproved, format!("requests of {who} for `{name}` can never be approved at {stages}"));
     }
     remarks
+}
+
+/// Who may ask for a role, but without whom its stages have too few people, and which stages. Of teams nobody knows here who is in
+/// them: a stage that names one is left out, and of those who may ask, whoever is named counts; by `everyone`, each approver is.
+fn never_approved(role: &Role, rule: &Approval, policy: &Policy) -> Vec<(String, BTreeSet<Login>)> {
+    let stages: Vec<(&Stage, BTreeSet<Login>)> = rule
+        .stages
+        .iter()
+        .filter(|stage| stage.when.is_none())
+        .filter_map(|stage| approvers(stage, policy).map(|people| (stage, people)))
+        .collect();
+    let everybody: BTreeSet<Login> = stages.iter().flat_map(|(_, people)| people).cloned().collect();
+    let mut asking = some_named(&role.requesters, policy);
+    if open(&role.requesters, policy) {
+        asking.extend(everybody.iter().cloned());
+    }
+    asking.extend(some_named(&role.may_request_for, policy));
+    let stuck = |stages: &[&(&Stage, BTreeSet<Login>)]| -> BTreeSet<Login> {
+        let needed: u64 = stages.iter().map(|(stage, _)| u64::from(stage.required())).sum();
+        if stages.iter().all(|(_, people)| people.len() as u64 > needed) {
+            // There are enough whoever is left out.
+            return BTreeSet::new();
+        }
+        let without = |login: Option<&Login>| {
+            let seats: Vec<(BTreeSet<Login>, u32)> = stages
+                .iter()
+                .map(|(stage, people)| {
+                    let left = people.iter().filter(|person| Some(*person) != login).cloned().collect();
+                    (left, stage.required())
+                })
+                .collect();
+            can_be_satisfied(&seats)
+        };
+        if !without(None) {
+            // Then it is nobody's: that is another remark.
+            return BTreeSet::new();
+        }
+        asking.intersection(&everybody).filter(|login| !without(Some(login))).cloned().collect()
+    };
+    let mut found: Vec<(String, BTreeSet<Login>)> =
+        stages.iter().map(|one| (format!("stage `{}`", one.0.name), stuck(&[one]))).collect();
+    let told: BTreeSet<Login> = found.iter().flat_map(|(_, people)| people).cloned().collect();
+    // Where people may serve twice, each stage is for itself.
+    if rule.distinct {
+        let together = stuck(&stages.iter().collect::<Vec<_>>()).difference(&told).cloned().collect();
+        found.push((format!("the stages of `{}` together", rule.name), together));
+    }
+    found.retain(|(_, people)| !people.is_empty());
+    found
+}
+
+/// Those of the people behind principals that are named; members of teams are not.
+fn some_named(principals: &BTreeSet<Principal>, policy: &Policy) -> BTreeSet<Login> {
+    let login = |principal| match principal {
+        Principal::User(login) => Some(login),
+        _ => None,
+    };
+    policy.written_out(principals).into_iter().filter_map(login).collect()
+}
+
+/// Whether everybody is among them.
+fn open(principals: &BTreeSet<Principal>, policy: &Policy) -> bool {
+    policy.written_out(principals).contains(&Principal::Everyone)
 }
 
 /// What everybody may do about a role that can do much harm.
@@ -251,14 +311,7 @@ fn open_to_everyone(role: &Role, policy: &Policy) -> Vec<&'static str> {
     if role.risk < Risk::High {
         return open;
     }
-    let everyone = |principals: &BTreeSet<Principal>| {
-        principals.iter().any(|principal| match principal {
-            Principal::Everyone => true,
-            // Groups have no groups in them.
-            Principal::Group(name) => policy.groups.get(name).is_some_and(|group| group.contains(&Principal::Everyone)),
-            _ => false,
-        })
-    };
+    let everyone = |principals: &BTreeSet<Principal>| self::open(principals, policy);
     if everyone(&role.requesters) {
         open.push("request");
     }
@@ -297,11 +350,19 @@ fn own_approvers(role: &Role, policy: &Policy) -> BTreeSet<String> {
     given.filter(|team| approvers.contains(*team)).map(str::to_owned).collect()
 }
 
-fn unused_params(role: &Role) -> Vec<String> {
-    let conditions =
-        role.conditions.iter().map(|condition| &condition.expression).flat_map(Expression::params).cloned();
-    let used: BTreeSet<String> = conditions.chain(role.entitlements.iter().flat_map(params_of)).collect();
-    role.params.keys().map(ToString::to_string).filter(|name| !used.contains(name)).collect()
+/// Parameters that neither the role nor a stage of its approval asks for.
+fn unused_params(owner: &Spot, role: &Role, policy: &Policy, places: Places<'_>) -> Vec<Remark> {
+    let stages = policy.approvals.get(&role.approval).into_iter().flat_map(|rule| &rule.stages);
+    let conditions = role.conditions.iter().map(|condition| &condition.expression);
+    let conditions = conditions.chain(stages.filter_map(|stage| stage.when.as_ref())).flat_map(Expression::params);
+    let used: BTreeSet<String> = conditions.cloned().chain(role.entitlements.iter().flat_map(params_of)).collect();
+    let unused = role.params.keys().filter(|name| !used.contains(name.as_str()));
+    let remark = |param: &ParamName| {
+        let message = format!("parameter `{param}` of `{}` is never used", role.name);
+        let spot = places.params.get(&(role.name.clone(), param.clone())).unwrap_or(owner);
+        Remark::new(Some(owner), spot, Code::UnusedParam, message, Code::UnusedParam.explanation())
+    };
+    unused.map(remark).collect()
 }
 
 fn params_of(entitlement: &EntitlementTemplate) -> BTreeSet<String> {

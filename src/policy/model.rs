@@ -36,6 +36,23 @@ pub struct Policy {
     pub tests: Vec<super::testcase::PolicyTest>,
 }
 
+impl Policy {
+    /// `principals` with the members of groups in place of the groups.
+    pub fn written_out(&self, principals: &BTreeSet<Principal>) -> BTreeSet<Principal> {
+        let mut flat = BTreeSet::new();
+        for principal in principals {
+            match principal {
+                // Groups have no groups in them.
+                Principal::Group(name) => flat.extend(self.groups.get(name).into_iter().flatten().cloned()),
+                other => {
+                    flat.insert(other.clone());
+                }
+            }
+        }
+        flat
+    }
+}
+
 /// `settings:` with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -1,21 +1,28 @@
 //! A request as written in `grants/<slug>.yaml`, parsed but not yet judged.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::model::ParamValue;
 use super::name::{Login, NameError, ParamName, RoleName, Slug};
 use super::suggest::suggest;
-use super::yaml::{At, Entries, document, read_as};
+use super::yaml::{self, At, Decode, Entries, Node, Report, Schemas, document};
 use super::{Code, Duration, Finding, Place, Policy, Severity};
 
 /// The largest grant file that is read, in bytes.
 pub const GRANT_LIMIT: usize = 64 * 1024;
 
 /// Parameters a request may have.
-const MOST_PARAMS: usize = 50;
+pub(super) const MOST_PARAMS: usize = 50;
+
+/// Characters of a reason, a ticket and the value of a parameter.
+const LONGEST_REASON: usize = 1_000;
+const LONGEST_TICKET: usize = 200;
+const LONGEST_PARAM: usize = 255;
 
 /// What somebody asks for. Well formed in itself; whether it is allowed is for `access::decide`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,21 +72,68 @@ document! {
     /// A request: one file of `grants/`. On the default branch it is a live grant; removing it revokes.
     pub(crate) struct RequestFile, "a request" {
         /// Who gets access: a GitHub login. Left out: whoever opens the pull request.
-        subject: Option<At<String>> = None,
+        subject: Option<Written<Login>> = None,
         /// The role asked for.
-        role: At<String>,
+        role: Written<RoleName>,
         /// For how long: `30m`, `2h`, `1h30m`, `3d`, or ISO 8601 (`PT2H`).
-        duration: At<String>,
+        duration: Written<Duration>,
         /// Why, in a sentence reviewers understand.
-        reason: At<String>,
+        reason: Sentence<LONGEST_REASON>,
         /// The ticket it is for, where the role requires one.
-        ticket: Option<At<String>> = None,
+        ticket: Option<Sentence<LONGEST_TICKET>> = None,
         /// When access begins, RFC 3339: for a planned maintenance window. Left out: at the merge.
-        start: Option<At<String>> = None,
+        start: Option<Written<DateTime<Utc>>> = None,
         /// Asks for the emergency path: nobody has to approve, and the use is reviewed afterwards.
         break_glass: Option<At<bool>> = None,
         /// Values for the role's parameters.
-        params: Entries<String, At<ParamValue>> = Entries::default(),
+        params: Entries<Written<ParamName>, Chosen> = Entries::default(),
+    }
+}
+
+/// A text that will be read as a `T`, when its place can be told with what is wrong.
+#[derive(Debug, Clone)]
+pub(crate) struct Written<T>(PhantomData<T>);
+
+impl<T: Decode> Decode for Written<T> {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        String::decode(node, report).map(|_| Self(PhantomData))
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        T::schema(schemas)
+    }
+}
+
+/// A text for people, of so many characters at most.
+#[derive(Debug, Clone)]
+pub(crate) struct Sentence<const LONGEST: usize>;
+
+impl<const LONGEST: usize> Decode for Sentence<LONGEST> {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        String::decode(node, report).map(|_| Self)
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": ["string", "number"], "pattern": sentence(LONGEST) })
+    }
+}
+
+/// The pattern of texts that have 1 to `longest` characters without the blanks around them.
+pub(super) fn sentence(longest: usize) -> String {
+    format!(r"^\s*\S([\s\S]{{0,{}}}\S)?\s*$", longest.saturating_sub(2))
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen;
+
+impl Decode for Chosen {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        ParamValue::decode(node, report).map(|_| Self)
+    }
+
+    fn schema(_: &mut Schemas) -> serde_json::Value {
+        json!({ "type": ["string", "number", "boolean"], "minLength": 1, "maxLength": LONGEST_PARAM })
     }
 }
 
@@ -145,22 +199,25 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
         reader.refuse(Place::default(), Code::GrantPath, message, "Name it with lower-case letters, digits and `-`.");
         return Err(reader.findings);
     };
-    let file: RequestFile = read_as(path, bytes, GRANT_LIMIT)?;
-    let role = role(&mut reader, &file.role, policy);
-    let duration: Option<Duration> = reader.parse("duration", &file.duration, Code::BadDuration);
-    let subject: Option<Option<Login>> = match &file.subject {
-        None => Some(None),
-        Some(text) => reader.parse("subject", text, Code::BadName).map(Some),
-    };
-    let reason = reader.text("reason", &file.reason, 1_000);
-    let ticket = file.ticket.as_ref().map(|ticket| reader.text("ticket", ticket, 200));
-    let start = file.start.as_ref().and_then(|text| start(&mut reader, text));
-    if let Some(at) = &file.break_glass {
+    let node = yaml::read(path, bytes, GRANT_LIMIT).map_err(|finding| vec![finding])?;
+    // What is wrong with the shape of one field does not hide what is wrong with another.
+    let mut shape = Report::default();
+    RequestFile::decode(&node, &mut shape);
+    let role = field(&node, "role").and_then(|text| role(&mut reader, &text, policy));
+    let duration = field(&node, "duration").and_then(|text| reader.parse("duration", &text, Code::BadDuration));
+    let subject: Option<Login> = field(&node, "subject").and_then(|text| reader.parse("subject", &text, Code::BadName));
+    let reason = field(&node, "reason").map(|text| reader.text("reason", &text, LONGEST_REASON));
+    let ticket = field(&node, "ticket").map(|ticket| reader.text("ticket", &ticket, LONGEST_TICKET));
+    let start = field(&node, "start").and_then(|text| start(&mut reader, &text));
+    let break_glass: Option<At<bool>> = field(&node, "break_glass");
+    if let Some(at) = &break_glass {
         reader.places.insert("break_glass".to_owned(), at.place());
     }
-    let params = params(&mut reader, &file.params);
-    match (role, duration, subject) {
-        (Some(role), Some(duration), Some(subject)) if reader.findings.is_empty() => Ok(Request {
+    let params = field(&node, "params").map(|written| params(&mut reader, &written)).unwrap_or_default();
+    let mut findings = shape.findings;
+    findings.append(&mut reader.findings);
+    match (role, duration, reason) {
+        (Some(role), Some(duration), Some(reason)) if findings.is_empty() => Ok(Request {
             slug,
             subject,
             role,
@@ -168,12 +225,20 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
             reason,
             ticket,
             start,
-            break_glass: file.break_glass.is_some_and(|value| *value),
+            break_glass: break_glass.is_some_and(|value| *value),
             params,
             places: reader.places,
         }),
-        _ => Err(reader.findings),
+        _ => {
+            findings.sort();
+            Err(findings)
+        }
     }
+}
+
+/// A field, if it is there and of the right kind.
+fn field<T: Decode>(node: &Node, name: &str) -> Option<T> {
+    T::decode(node.get(name)?, &mut Report::default())
 }
 
 fn role(reader: &mut Reader<'_>, text: &At<String>, policy: Option<&Policy>) -> Option<RoleName> {
@@ -218,8 +283,9 @@ fn params(reader: &mut Reader<'_>, file: &Entries<String, At<ParamValue>>) -> BT
                 reader.places.insert(format!("params.{parsed}"), value.place());
                 if let ParamValue::String(text) = &**value {
                     let length = text.chars().count();
-                    if length == 0 || length > 255 {
-                        let message = format!("parameter `{parsed}` must have 1 to 255 characters; it has {length}");
+                    if length == 0 || length > LONGEST_PARAM {
+                        let message =
+                            format!("parameter `{parsed}` must have 1 to {LONGEST_PARAM} characters; it has {length}");
                         reader.refuse(value.place(), Code::BadText, message, "");
                     }
                     if text.chars().any(|c| is_deceptive(c) || c.is_control()) {

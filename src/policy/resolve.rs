@@ -2,23 +2,26 @@
 //! collect; a policy comes out only if none of them is an error.
 
 mod approvals;
+mod people;
 mod roles;
-mod tests;
+pub(super) mod tests;
+mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
 use super::calendar::Calendar;
-use super::document::{OneOrMany, PersonDoc, PolicyFile, SettingsDoc};
-use super::expand::expand;
+use super::document::{PolicyFile, SettingsDoc};
+use super::expand::{Expanded, expand};
 use super::lint::{Places, Remark, Silenced, Used, lint};
-use super::model::{Person, Policy, Settings, TargetKind};
-use super::name::{ApprovalName, CalendarName, GroupName, Login, RoleName, TargetName};
+use super::model::{Policy, Settings, TargetKind};
+use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
 use super::principal::Principal;
+use super::request::is_deceptive;
 use super::yaml::decode::did_you_mean;
-use super::yaml::{self, At, Decode, Entries, Node, Report, Spot};
-use super::{Code, Finding, Place, Severity};
+use super::yaml::{self, At, Decode, Entries, Made, Node, Report, Spot};
+use super::{Code, Duration, Finding, Place, Severity};
 
 /// The largest policy file that is read, in bytes.
 pub const POLICY_LIMIT: usize = 256 * 1024;
@@ -32,6 +35,8 @@ pub struct Loaded {
     pub policy: Option<Policy>,
     /// Everything that was found, in order of files and lines.
     pub findings: Vec<Finding>,
+    /// What is missing if these files are all of a repository's policy. Not among `findings`: many a policy is a part, or a test.
+    pub of_repository: Vec<Finding>,
 }
 
 /// Reads and resolves the files of `policies/`, by path. `configured` are the operator's targets; offline nobody knows them.
@@ -46,14 +51,15 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
             }
         } else if !path.ends_with(".md") && !path.ends_with(".gitkeep") {
             let message = format!("`{path}` is not read: policy files end in .yaml");
-            let spot = Spot { file: path.as_str().into(), place: Place::default() };
+            let spot = Spot::new(path, Place::default());
             report.error(&spot, Code::WrongExtension, message, "Rename it, or move it elsewhere.");
         }
     }
-    let unused = expand(&mut trees, &mut report);
+    let all_read = trees.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
+    let expanded = expand(&mut trees, all_read, &mut report);
     let documents: Vec<PolicyFile> = trees.iter().filter_map(|tree| PolicyFile::decode(tree, &mut report)).collect();
-    let mut resolver = Resolver { configured, files: Some(files), report, unused, ..Resolver::default() };
-    let whole = documents.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
+    let whole = all_read && documents.len() == trees.len();
+    let mut resolver = Resolver { configured, files: Some(files), report, expanded, ..Resolver::default() };
     for document in &documents {
         resolver.declare(document);
     }
@@ -61,11 +67,39 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
     resolver.group_names = resolver.groups.keys().map(ToString::to_string).collect();
     // Without one of its files everything that refers to it would look wrong.
     let policy = whole.then(|| resolver.resolve(documents));
-    let mut findings = resolver.report.findings;
+    let of_repository = policy.iter().filter_map(|policy| resolver.unchangeable(policy)).collect();
+    let Report { findings, made } = resolver.report;
+    let mut findings = where_it_differs(findings, &made);
     findings.sort();
     findings.dedup();
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Loaded { policy: policy.filter(|_| !broken), findings: summed_up(findings) }
+    Loaded { policy: policy.filter(|_| !broken), findings: summed_up(findings), of_repository }
+}
+
+/// A mistake that only some rows of a table make is theirs: it is told at the row, not where something is made from all of them.
+fn where_it_differs(findings: Vec<Finding>, made: &BTreeMap<Finding, BTreeSet<Arc<Made>>>) -> Vec<Finding> {
+    let mut rows: BTreeMap<(&str, Place, Code), BTreeSet<&Made>> = BTreeMap::new();
+    for (finding, from) in made {
+        let of_place = rows.entry((finding.file.as_str(), finding.place, finding.code)).or_default();
+        of_place.extend(from.iter().map(|row| &**row));
+    }
+    let of_some = |finding: &Finding| {
+        let key = (finding.file.as_str(), finding.place, finding.code);
+        rows.get(&key).is_some_and(|of_place| of_place.iter().all(|row| of_place.len() < row.rows))
+    };
+    let at_rows = |finding: Finding| {
+        let Some(from) = made.get(&finding).filter(|_| of_some(&finding)) else { return vec![finding] };
+        let maker = format!("{}:{}", finding.file, finding.place.line);
+        let message = format!("{} (made from this row at {maker})", finding.message);
+        let at = |row: &Arc<Made>| Finding {
+            file: row.file.to_string(),
+            place: row.place,
+            message: message.clone(),
+            ..finding.clone()
+        };
+        from.iter().map(at).collect()
+    };
+    findings.into_iter().flat_map(at_rows).collect()
 }
 
 /// Many findings of one kind at one place become a few.
@@ -115,15 +149,23 @@ struct Resolver<'a> {
     calendar_places: Seen<CalendarName>,
     used: Used,
     remarks: Vec<Remark>,
-    /// Templates and tables: as long as there are mistakes, what uses them may not be known.
-    unused: Vec<Remark>,
+    /// What is known from `for_each` and `extends`. As long as there are mistakes, what uses a template may not be known.
+    expanded: Expanded,
+    /// The ceiling over every role.
+    ceiling: Option<Duration>,
+    /// The conditions of stages as they are written.
+    whens: BTreeMap<(ApprovalName, StageName), At<String>>,
+    /// Roles of which a stage with a condition always counts.
+    always_approved: BTreeSet<RoleName>,
+    /// Where parameters are declared.
+    params: BTreeMap<(RoleName, ParamName), Spot>,
 }
 
 impl Resolver<'_> {
     /// First pass: which names there are, and where.
     fn declare(&mut self, document: &PolicyFile) {
-        if let Some(version) = document.version.as_ref().filter(|version| ***version != 1) {
-            let message = format!("this policy is written for version {}; this Daypass reads version 1", **version);
+        if let Some(version) = document.version.as_ref().filter(|version| version.0 != 1) {
+            let message = format!("this policy is written for version {}; this Daypass reads version 1", version.0);
             self.report.error(&version.spot, Code::UnknownVersion, message, Code::UnknownVersion.explanation());
         }
         if let Some(settings) = &document.settings {
@@ -200,17 +242,20 @@ impl Resolver<'_> {
             }
         }
         policy.groups = self.flatten(&groups);
+        self.ceiling = Some(policy.settings.max_duration);
+        self.said_twice(&documents);
         let mut silenced = Silenced::everywhere(allowed);
         let mut templates = Vec::new();
         for document in documents {
             for (login, person) in document.people.0 {
-                if let Some(person) = person.map(|person| self.person(person)) {
+                if let Some(person) = person.map(|person| self.person(&login.spot, person)) {
                     policy.people.insert(login.into_inner(), person);
                 }
             }
             for (name, rule) in document.approvals.0 {
                 let Some(rule) = rule else { continue };
                 silenced.add(&name.spot, &rule.allow);
+                self.remember_conditions(&name, &rule);
                 let rule = self.approval(name, rule);
                 policy.approvals.insert(rule.name.clone(), rule);
             }
@@ -231,6 +276,7 @@ impl Resolver<'_> {
             }
         }
         self.check_approvals(&policy);
+        self.check_uses(&policy);
         self.check_tests(&policy);
         let broken = self.report.findings.iter().any(|finding| finding.severity == Severity::Error);
         if !broken {
@@ -240,9 +286,11 @@ impl Resolver<'_> {
                 approvals: &self.approvals,
                 roles: &self.roles,
                 people: &self.people,
+                params: &self.params,
+                always_approved: &self.always_approved,
             };
             self.remarks.extend(lint(&policy, places, &self.used));
-            self.remarks.append(&mut self.unused);
+            self.remarks.append(&mut self.expanded.remarks);
         }
         silenced.tell(std::mem::take(&mut self.remarks), !broken, &mut self.report);
         policy
@@ -270,7 +318,7 @@ impl Resolver<'_> {
 
     fn known_approval(&mut self, name: &At<ApprovalName>) {
         self.used.approvals.insert((**name).clone());
-        if !self.approvals.contains_key(&**name) {
+        if !self.approvals.contains_key(&**name) && !self.expanded.incomplete.contains("approvals") {
             let known = self.approvals.keys().map(ApprovalName::as_str);
             let help = did_you_mean(name.as_str(), known, Code::UnknownApproval.explanation());
             let message = format!("approval rule `{}` does not exist", **name);
@@ -319,35 +367,31 @@ impl Resolver<'_> {
         flat
     }
 
-    fn person(&mut self, document: PersonDoc) -> Person {
-        let mut person = Person::default();
-        for (key, value) in document.0.0 {
-            let Some(value) = value else { continue };
-            let texts = match &*value {
-                OneOrMany::One(text) => vec![text.clone()],
-                OneOrMany::Many(texts) => texts.clone(),
-            };
-            if texts.iter().any(|text| text.is_empty() || text.chars().any(char::is_control)) {
-                let message = format!("`{}` is empty or has control characters", *key);
-                self.report.error(&value.spot, Code::BadText, message, "");
-                continue;
-            }
-            let many = matches!(&*value, OneOrMany::Many(_));
-            match key.as_str() {
-                "ssh" => person.ssh = texts,
-                "ssh_keys" => person.ssh_keys = texts,
-                name if many => {
-                    let message = format!("`{name}` is one text, not a list");
-                    self.report.error(&value.spot, Code::WrongType, message, "Write it without brackets.");
-                }
-                "email" => person.email = texts.into_iter().next(),
-                "postgres" => person.postgres = texts.into_iter().next(),
-                name => {
-                    person.other.extend(texts.into_iter().next().map(|text| (name.to_owned(), text)));
-                }
-            }
+    /// A finding if nobody could change this policy. For a whole repository only.
+    fn unchangeable(&self, policy: &Policy) -> Option<Finding> {
+        let code = Code::Unchangeable;
+        if policy.settings.policy_approval.is_some() || self.allowed.contains(&code) {
+            return None;
         }
-        person
+        let spot = self.settings.as_ref().or(self.approvals.values().next()).or(self.roles.values().next());
+        let (file, place) = spot.map_or_else(
+            || (self.files.and_then(|files| files.keys().next().cloned()).unwrap_or_default(), Place::default()),
+            // The section, not one of what it holds.
+            |spot| (spot.file.to_string(), if self.settings.is_some() { spot.place } else { Place::default() }),
+        );
+        let message = "nobody can approve changes of this policy: `settings` name no `policy_approval`".to_owned();
+        let help = code.explanation().to_owned();
+        Some(Finding { file, place: Place { length: 0, ..place }, severity: Severity::Warning, code, message, help })
+    }
+
+    /// What people read is what is there: no invisible and no control characters.
+    fn readable(&mut self, what: &str, text: &At<String>) -> bool {
+        let hidden = text.chars().find(|c| is_deceptive(*c));
+        if let Some(c) = hidden {
+            let message = format!("{what} has the invisible or control character U+{:04X}", u32::from(c));
+            self.report.error(&text.spot, Code::HiddenText, message, Code::HiddenText.explanation());
+        }
+        hidden.is_none()
     }
 }
 

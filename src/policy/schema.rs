@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::document::PolicyFile;
-use super::request::RequestFile;
+use super::request::{MOST_PARAMS, RequestFile, sentence};
+use super::resolve::tests::LONGEST_NAME;
 use super::yaml::{Decode, Schemas};
 
 /// What can be described.
@@ -35,12 +36,95 @@ impl Shape {
             Self::Policy => (PolicyFile::schema(&mut schemas), "A Daypass policy"),
             Self::Request => (RequestFile::schema(&mut schemas), "A Daypass request"),
         };
-        json!({
+        // One or the other is needed.
+        schemas.change("ParamDoc", |shape| {
+            shape.insert("oneOf".to_owned(), json!([{ "required": ["type"] }, { "required": ["one_of"] }]));
+        });
+        let mut demand = |name: &str, key: &str, what: &str, value: Value| {
+            schemas.change(name, |shape| {
+                if let Some(property) = shape.get_mut("properties").and_then(|keys| keys.get_mut(key)) {
+                    property[what] = value;
+                }
+            });
+        };
+        demand("ParamDoc", "one_of", "minItems", 1.into());
+        demand("SshDoc", "principals", "minItems", 1.into());
+        demand("RequestFile", "params", "maxProperties", MOST_PARAMS.into());
+        demand("PolicyTest", "name", "pattern", sentence(LONGEST_NAME).into());
+        for name in ["SettingsDoc", "RoleDoc", "ApprovalDoc"] {
+            let reason = json!({ "type": ["string", "number"], "pattern": r"\S" });
+            demand(name, "allow", "additionalProperties", reason);
+        }
+        let mut definitions = schemas.into_definitions();
+        for name in FROM_TABLES {
+            if let Some(shape) = definitions.get_mut(name) {
+                or_from_a_row(shape);
+            }
+        }
+        let mut schema = json!({
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": title,
             "allOf": [root],
-            "definitions": schemas.into_definitions(),
-        })
+            "definitions": definitions,
+        });
+        // The names of what is made from tables hold a column.
+        for section in ["targets", "templates", "roles", "approvals"] {
+            if let Some(names) =
+                schema.pointer_mut(&format!("/definitions/PolicyFile/properties/{section}/propertyNames"))
+            {
+                *names = json!({ "anyOf": [names.clone(), from_a_row()] });
+            }
+        }
+        schema
+    }
+}
+
+/// The shapes in which `${each.COLUMN}` can stand for any value.
+const FROM_TABLES: [&str; 12] = [
+    "RoleDoc",
+    "ConditionDoc",
+    "BreakGlassDoc",
+    "ParamDoc",
+    "EntitlementDoc",
+    "GithubDoc",
+    "PostgresDoc",
+    "SshDoc",
+    "ApprovalDoc",
+    "StageDoc",
+    "EscalationDoc",
+    "TargetMap",
+];
+
+fn from_a_row() -> Value {
+    json!({ "type": "string", "pattern": r"\$\{each\." })
+}
+
+/// Lets every single value be taken from a row of a table.
+fn or_from_a_row(shape: &mut Value) {
+    let Value::Object(keys) = shape else { return };
+    let single = |kind: &Value| kind.as_str().is_none_or(|kind| !matches!(kind, "object" | "array"));
+    let any_text = keys.get("type").is_some_and(|kind| {
+        let texts =
+            kind.as_str() == Some("string") || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+        texts && !keys.contains_key("pattern")
+    });
+    let is_value = keys.contains_key("enum") || keys.get("type").is_some_and(single);
+    if is_value && !any_text {
+        let description = keys.remove("description");
+        let mut either = json!({ "anyOf": [shape.take(), from_a_row()] });
+        description.into_iter().for_each(|description| either["description"] = description);
+        *shape = either;
+        return;
+    }
+    for key in ["items", "additionalProperties"] {
+        keys.get_mut(key).into_iter().for_each(or_from_a_row);
+    }
+    for key in ["properties", "anyOf"] {
+        match keys.get_mut(key) {
+            Some(Value::Object(parts)) => parts.values_mut().for_each(or_from_a_row),
+            Some(Value::Array(parts)) => parts.iter_mut().for_each(or_from_a_row),
+            _ => {}
+        }
     }
 }
 

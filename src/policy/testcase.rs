@@ -71,7 +71,10 @@ impl FromStr for Who {
     }
 }
 
-decode_from_text!(Who, BadName, { "type": "string" });
+decode_from_text!(Who, BadName, {
+    "type": ["string", "integer"], "minimum": 0,
+    "pattern": r"^(app:)?[A-Za-z0-9_]([A-Za-z0-9_-]{0,58}[A-Za-z0-9_])?(\[bot\])?$",
+});
 
 impl From<Login> for Who {
     fn from(login: Login) -> Self {

@@ -204,6 +204,41 @@ fn what_is_refused_says_why_and_what_to_do() {
 }
 
 #[test]
+fn the_account_of_an_app_is_named_as_in_a_policy() {
+    let asked = |who: &str| explain(&["--subject", who, "--role", "docs-preview", "--duration", "1h", "--now", NOW]);
+    let (code, text, error) = asked("app:renovate");
+    assert_eq!(code, Some(1), "{error}");
+    assert!(text.starts_with("Who        renovate[bot]\n") && text.contains("DP0401"), "{text}");
+    assert_eq!(text, asked("renovate[bot]").1);
+    let (code, text, _) = explain(&[
+        "--subject",
+        "alice",
+        "--author",
+        "app:renovate",
+        "--role",
+        "docs-preview",
+        "--duration",
+        "1h",
+        "--now",
+        NOW,
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DP0402"), "nobody may ask for others here: {text}");
+}
+
+/// 1: what was asked about was judged invalid, and findings were printed. 2: the command was not understood.
+#[test]
+fn the_exit_code_tells_a_refused_request_from_a_misused_command() {
+    let asked = ["--role", "docs-preview", "--duration", "1h", "--now", NOW];
+    assert_eq!(explain(&[&["--subject", "a b"], &asked[..]].concat()).0, Some(1));
+    assert_eq!(explain(&[&["--subject", "alice", "--author", "a b"], &asked[..]].concat()).0, Some(2));
+    let (_dir, path) = file("request.yaml", "role: [x]\nduration: never\nsubject: alice\n");
+    let (code, text, _) = explain(&[&path]);
+    assert_eq!(code, Some(1));
+    assert!(["DP0107", "DP0106", "DP0109"].iter().all(|code| text.contains(code)), "{text}");
+}
+
+#[test]
 fn json_is_the_same_tree() {
     let (code, text, _) = orders(&["--format", "json"]);
     assert_eq!(code, Some(0));

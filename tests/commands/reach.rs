@@ -223,9 +223,39 @@ fn memberships_make_it_exact() {
     );
     assert_eq!(told["unknown_teams"], serde_json::json!([]));
     clone.write("teams.yaml", "teams: { engineering: [al ice] }\n");
-    let (code, _, err) = clone.run(&["diff", "HEAD", "--given", "teams.yaml"]);
-    assert_eq!(code, Some(2));
-    assert!(err.contains("teams.yaml:1:"), "{err}");
+    for command in [&["diff", "HEAD"][..], &["who-can", "docs-preview"], &["what-can", "alice"]] {
+        let (code, out, err) = clone.run(&[command, &["--given", "teams.yaml"]].concat());
+        assert_eq!(code, Some(1), "the facts were judged invalid: {err}");
+        assert!(out.contains("DP0108") && out.contains("teams.yaml:1:"), "{out}");
+    }
+    assert_eq!(clone.run(&["diff", "HEAD", "--given", "nowhere.yaml"]).0, Some(2));
+}
+
+#[test]
+fn facts_about_a_team_the_policy_does_not_name_are_not_ignored_in_silence() {
+    let clone = Clone::new();
+    clone.write("teams.yaml", "teams: { enginering: [alice], sre: [bob] }\n");
+    let says = "The policy names no team:enginering, so who is in it changes nothing. Did you mean `engineering`?";
+    let asked = ["explain", "--subject", "alice", "--role", "docs-preview", "--duration", "1h"];
+    for command in [&["who-can", "docs-preview"][..], &["what-can", "alice"], &["diff", "HEAD"], &asked] {
+        let (code, out, err) = clone.run(&[command, &["--given", "teams.yaml"]].concat());
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains(says) || err.contains(says), "{command:?}: {out}{err}");
+        assert!(!out.contains("team:sre, so") && !err.contains("team:sre, so"), "{out}{err}");
+    }
+    let json = clone.json(&["who-can", "docs-preview", "--given", "teams.yaml"]);
+    assert_eq!(json["unasked_teams"], serde_json::json!(["enginering"]));
+}
+
+#[test]
+fn an_app_is_asked_about_as_a_policy_names_it() {
+    let clone = Clone::new();
+    clone.edit("policies/roles/everyday.yaml", "[team:engineering, team:docs]", "[team:docs, app:renovate]");
+    for who in ["app:renovate", "renovate[bot]"] {
+        let (code, out, err) = clone.run(&["what-can", who]);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains("docs-preview\n  can request it"), "{out}");
+    }
 }
 
 #[test]

@@ -93,3 +93,32 @@ fn history_tells_which_ceiling_nobody_needs_unless_that_is_meant() {
     let (_, text) = validate(&dir, &["--history"]);
     assert!(!text.contains("DP0613") && !text.contains("DP0610"), "{text}");
 }
+
+#[test]
+fn a_pipe_in_the_tree_is_refused_instead_of_waited_for() {
+    let dir = tree(&[]);
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join("policies/pipe.yaml")).status().unwrap();
+    assert!(made.success());
+    let (code, text) = validate(&dir, &[]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DP0504") && text.contains("`policies/pipe.yaml` is a pipe"), "{text}");
+}
+
+#[test]
+fn a_policy_nobody_can_change_is_told_of_unless_that_is_meant() {
+    let dir = tree(&[]);
+    let path = dir.path().join("policies/settings.yaml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    assert!(!validate(&dir, &[]).1.contains("DP0615"));
+    let without: String =
+        settings.lines().filter(|line| !line.contains("policy_approval")).map(|l| format!("{l}\n")).collect();
+    // The rule that nothing names any more is another matter.
+    std::fs::write(&path, format!("{without}  allow: {{ DP0211: To be used again }}\n")).unwrap();
+    let (code, text) = validate(&dir, &["--deny-warnings"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DP0615") && text.contains("policies/settings.yaml:"), "{text}");
+    let allow = "  allow: { DP0211: To be used again, DP0615: Changed by hand }\n";
+    std::fs::write(&path, format!("{without}{allow}")).unwrap();
+    let (code, text) = validate(&dir, &["--deny-warnings"]);
+    assert_eq!(code, Some(0), "{text}");
+}

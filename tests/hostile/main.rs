@@ -4,6 +4,8 @@
 // A test that cannot go on fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -132,7 +134,8 @@ fn a_thousand_roles_and_ten_thousand_grants_are_judged() {
     write("policies/people.yaml".to_owned(), format!("people:\n{}", many(1_000, &people)));
     write("policies/groups.yaml".to_owned(), format!("groups:\n{}", many(200, &group)));
     let rules = many(200, &rule);
-    write("policies/rules.yaml".to_owned(), format!("targets: {{ db: postgres }}\napprovals:\n{rules}"));
+    let settings = "settings: { policy_approval: rule0 }";
+    write("policies/rules.yaml".to_owned(), format!("{settings}\ntargets: {{ db: postgres }}\napprovals:\n{rules}"));
     write("policies/roles.yaml".to_owned(), format!("roles:\n{}", many(1_000, &role)));
     for i in 0..10_000 {
         // Every hundredth asks for too long.

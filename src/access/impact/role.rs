@@ -7,6 +7,7 @@ use super::stages::of_role;
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::{Crowd, RoleReach};
+use crate::policy::condition::Template;
 use crate::policy::entitlement::AccessTemplate;
 use crate::policy::model::{BreakGlass, ParamKind, ParamSpec, Requirement, Role};
 use crate::policy::name::ParamName;
@@ -44,7 +45,7 @@ impl Comparison<'_> {
         if let Some((crowd, most, _)) = &reach.break_glass {
             sentence = sentence.say("; ").then(who(crowd)).say(&format!(" may break the glass for up to {most}"));
         }
-        sentence = sentence.say("; it gives ").list(gives(role).into_iter(), 10);
+        sentence = sentence.say("; it gives ").list(gives(role).into_values().collect::<BTreeSet<_>>().into_iter(), 10);
         self.note(about, danger, Topic::Role, sentence);
     }
 
@@ -187,12 +188,15 @@ impl Comparison<'_> {
     }
 
     fn conditions(&mut self, about: About<'_>, old: &Role, new: &Role) {
-        let texts = |role: &Role| -> Vec<String> {
-            role.conditions.iter().map(|condition| condition.expression.source().trim().to_owned()).collect()
+        // What they say counts, not how they are written.
+        let by_shape = |role: &Role| -> Vec<(String, String)> {
+            let expressions = role.conditions.iter().map(|condition| &condition.expression);
+            expressions.map(|expression| (expression.shape(), expression.source().trim().to_owned())).collect()
         };
-        let (old, new) = (texts(old), texts(new));
-        let only = |these: &[String], those: &[String]| -> Vec<String> {
-            these.iter().filter(|text| !those.contains(text)).cloned().collect()
+        let (old, new) = (by_shape(old), by_shape(new));
+        let only = |these: &[(String, String)], those: &[(String, String)]| -> Vec<String> {
+            let new = these.iter().filter(|(shape, _)| !those.iter().any(|(known, _)| known == shape));
+            new.map(|(_, source)| source.clone()).collect()
         };
         let (gone, added) = (only(&old, &new), only(&new, &old));
         for (index, before) in gone.iter().enumerate() {
@@ -210,10 +214,10 @@ impl Comparison<'_> {
 
     fn entitlements(&mut self, about: About<'_>, old: &Role, new: &Role) {
         let (old, new) = (gives(old), gives(new));
-        for given in new.difference(&old) {
+        for (_, given) in new.iter().filter(|(shape, _)| !old.contains_key(*shape)) {
             self.note(about, Danger::High, Topic::Entitlements, Sentence::new("it also gives {}", &[given]));
         }
-        for gone in old.difference(&new) {
+        for (_, gone) in old.iter().filter(|(shape, _)| !new.contains_key(*shape)) {
             self.note(about, Danger::Narrower, Topic::Entitlements, Sentence::new("it no longer gives {}", &[gone]));
         }
     }
@@ -253,17 +257,19 @@ impl Comparison<'_> {
     }
 }
 
-/// What a role gives, each piece in the words of its template.
-fn gives(role: &Role) -> BTreeSet<String> {
-    let of = |template: &crate::policy::entitlement::EntitlementTemplate| -> Vec<String> {
+/// What a role gives, each piece in the words of its template, by what it says however it is written.
+fn gives(role: &Role) -> BTreeMap<String, String> {
+    let of = |template: &crate::policy::entitlement::EntitlementTemplate| -> Vec<(String, String)> {
         let target = &template.target;
-        match &template.access {
-            AccessTemplate::Github { team } => vec![format!("team {} on {target}", team.source())],
-            AccessTemplate::Postgres { role } => vec![format!("role {} on {target}", role.source())],
-            AccessTemplate::Ssh { principals } => {
-                principals.iter().map(|principal| format!("SSH as {} on {target}", principal.source())).collect()
-            }
-        }
+        let what = match &template.access {
+            AccessTemplate::Github { .. } => "team",
+            AccessTemplate::Postgres { .. } => "role",
+            AccessTemplate::Ssh { .. } => "SSH as",
+        };
+        let one = |text: &Template| {
+            (format!("{what} {} on {target}", text.shape()), format!("{what} {} on {target}", text.source()))
+        };
+        template.access.texts().into_iter().map(one).collect()
     };
     role.entitlements.iter().flat_map(of).collect()
 }

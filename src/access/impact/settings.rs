@@ -6,7 +6,7 @@ use super::shift::difference;
 use super::{About, Comparison, Danger, Sentence, Topic};
 use crate::access::reach::Crowd;
 use crate::policy::Policy;
-use crate::policy::entitlement::AccessTemplate;
+use crate::policy::condition::Template;
 use crate::policy::model::{MergeMethod, MergeMode, Person, Risk, Stage};
 use crate::policy::name::{Login, RoleName};
 
@@ -58,16 +58,18 @@ impl Comparison<'_> {
 
     /// Who may approve changes of the policy: whoever gets hold of this gets hold of everything.
     fn policy_approval(&mut self) {
-        fn stages(policy: &Policy) -> Option<&[Stage]> {
-            let rule = policy.settings.policy_approval.as_ref().and_then(|name| policy.approvals.get(name));
-            rule.map(|rule| rule.stages.as_slice()).filter(|stages| !stages.is_empty())
+        fn stages(policy: &Policy) -> Option<Vec<Stage>> {
+            let rule = policy.settings.policy_approval.as_ref().and_then(|name| policy.approvals.get(name))?;
+            // For changes of the policy every stage counts, whatever its condition.
+            let always = rule.stages.iter().map(|stage| Stage { when: None, ..stage.clone() });
+            Some(always.collect()).filter(|stages: &Vec<Stage>| !stages.is_empty())
         }
         // As dangerous as a critical role.
         let about = About { role: None, risk: Risk::Critical };
         match (stages(self.old), stages(self.new)) {
             (Some(old), Some(new)) => {
                 let noted = self.effects.len();
-                self.stages(about, old, new);
+                self.stages(about, &old, &new);
                 for effect in self.effects.iter_mut().skip(noted) {
                     effect.sentence = Sentence::default().say("changes of the policy: ").then(effect.sentence.clone());
                 }
@@ -202,13 +204,9 @@ fn names(person: &Person) -> BTreeMap<String, BTreeSet<String>> {
 /// Whether an expression of the role, or of its approval, may ask who is in a group.
 fn asks_for_groups(name: &RoleName, policy: &Policy) -> bool {
     let Some(role) = policy.roles.get(name) else { return false };
-    let conditions = role.conditions.iter().map(|condition| condition.expression.source());
-    let stages = super::stages::of_role(role, policy).iter();
-    let whens = stages.filter_map(|stage| stage.when.as_ref()).map(|when| when.source());
-    let templates = role.entitlements.iter().flat_map(|entitlement| match &entitlement.access {
-        AccessTemplate::Github { team } => vec![team.source()],
-        AccessTemplate::Postgres { role } => vec![role.source()],
-        AccessTemplate::Ssh { principals } => principals.iter().map(|principal| principal.source()).collect(),
-    });
-    conditions.chain(whens).chain(templates).any(|source| source.contains("groups"))
+    let conditions = role.conditions.iter().map(|condition| &condition.expression);
+    let whens = super::stages::of_role(role, policy).iter().filter_map(|stage| stage.when.as_ref());
+    let texts = role.entitlements.iter().flat_map(|entitlement| entitlement.access.texts());
+    let mut expressions = conditions.chain(whens).chain(texts.flat_map(Template::expressions));
+    expressions.any(|expression| expression.membership().asks)
 }

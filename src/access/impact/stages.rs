@@ -4,6 +4,7 @@ use super::shift::{Difference, who};
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::StageReach;
+use crate::policy::condition::Expression;
 use crate::policy::model::{Approval, Demand, Escalation, Part, Role, Stage};
 use crate::policy::{Duration, Policy};
 
@@ -28,7 +29,7 @@ impl Content {
         });
         Self {
             demand: flat(&stage.demand, policy),
-            when: stage.when.as_ref().map(|when| when.source().to_owned()),
+            when: stage.when.as_ref().map(Expression::shape),
             escalations: escalations.collect(),
         }
     }
@@ -188,8 +189,9 @@ impl Comparison<'_> {
             ));
             self.note(about, danger, Topic::Stages, sentence);
         }
+        let same = old.when.as_ref().map(Expression::shape) == new.when.as_ref().map(Expression::shape);
         let sentence = match (&before.when, &after.when) {
-            (old, new) if old == new => None,
+            _ if same => None,
             (None, Some(when)) => Some((Danger::High, Sentence::new("stage {} now only counts if {}", &[name, when]))),
             (Some(when), None) => {
                 Some((Danger::Narrower, Sentence::new("stage {} now always counts, not only if {}", &[name, when])))

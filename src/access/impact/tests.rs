@@ -276,13 +276,47 @@ fn the_emergency_path_and_the_harm_a_role_can_do() {
 fn whoever_gets_the_name_of_somebody_else_gets_their_access() {
     let told = effects(&[("alice: { postgres: alice }", "alice: { postgres: bob }")], &acme());
     assert_eq!(told, ["critical -: `people.alice.postgres` is now `bob`, the account of `bob`; until now `alice`"]);
-    let told = effects(&[("bob: { postgres: bob }", "bob: { postgres: bob, ssh_keys: [ssh-ed25519 AAAA] }")], &acme());
-    assert_eq!(told, ["high -: `people.bob.ssh_keys` is now `ssh-ed25519 AAAA`"]);
+    let told = effects(
+        &[(
+            "bob: { postgres: bob }",
+            "bob: { postgres: bob, ssh_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ] }",
+        )],
+        &acme(),
+    );
+    assert_eq!(
+        told,
+        [
+            "high -: `people.bob.ssh_keys` is now `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ`"
+        ]
+    );
     let told = effects(&[("bob: { postgres: bob }", "bob: {}\n  zoe: { postgres: zoe }")], &acme());
     assert_eq!(
         told,
         ["low -: `people.zoe.postgres` is now `zoe`", "narrower -: `people.bob.postgres` is no longer `bob`"]
     );
+}
+
+#[test]
+fn how_conditions_are_written_has_no_effect() {
+    let same: &[&[(&str, &str)]] = &[
+        &[("request.ticket.startsWith('INC-')", "(request . ticket.startsWith(\"INC-\")) // an incident")],
+        &[("when: request.duration > duration('2h')", "when: (request.duration>duration(\"2h\"))")],
+        &[("'${params.db}_reader'", "'${ params.db }_reader'")],
+    ];
+    for edits in same {
+        assert_eq!(effects(edits, &acme()), [""; 0], "{edits:?}");
+    }
+}
+
+#[test]
+fn a_stage_that_counts_for_every_change_of_the_policy_is_not_said_to_have_a_condition() {
+    let stage = "{ name: owners, approvers: [team:security] }";
+    let with = |when: &str| format!("{{ name: owners, when: {when}, approvers: [team:security] }}");
+    assert_eq!(effects(&[(stage, &with("request.break_glass"))], &acme()), [""; 0]);
+    let two = format!("{stage}, {}", with("request.break_glass").replace("name: owners", "name: more"));
+    let told = effects(&[(stage, &two)], &acme());
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("stage `more` is new") && !told[0].contains(", if "), "{told:?}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Nothing is said where a type is not known. What is called an error fails in every evaluation that reaches it; what is called
 //! always true is never false, and the other way round. The tests hold the check to that.
 
+use std::collections::BTreeMap;
+
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue, SelectExpr};
 use cel::{IdedExpr, Value};
 
@@ -12,7 +14,7 @@ use super::functions::{MACROS, SIGNATURES, Signature, binary};
 use super::known::Known;
 use super::source::Source;
 use super::types::{Environment, NAMES, Record, Type, Types};
-use super::{Problem, limits, literals};
+use super::{Problem, limits, literals, logic};
 
 /// Steps that the evaluation of a part without names may take while it is checked.
 const MOST_WORK: u64 = 20_000;
@@ -30,9 +32,9 @@ pub(super) enum Wanted {
 
 /// What is known about the value of a node.
 #[derive(Debug, Clone)]
-struct Fact {
-    types: Types,
-    known: Known,
+pub(super) struct Fact {
+    pub(super) types: Types,
+    pub(super) known: Known,
 }
 
 impl From<Types> for Fact {
@@ -54,20 +56,23 @@ pub(super) struct Check<'a> {
     problems: Vec<Problem>,
     /// Variables of the loops around.
     bound: Vec<(&'a str, Fact)>,
+    /// What was found out, by node.
+    facts: BTreeMap<u64, Fact>,
 }
 
-/// Everything that is wrong with an expression.
+/// Everything that is wrong with an expression, and what it always is, if that is certain.
 pub(super) fn check<'a>(
     program: &'a Program,
     source: &'a Source<'a>,
     environment: &'a Environment<'a>,
     wanted: Wanted,
-) -> Vec<Problem> {
+) -> (Vec<Problem>, Option<bool>) {
     let tree = &program.tree;
-    let mut check = Check { environment, source, program, problems: Vec::new(), bound: Vec::new() };
+    let (problems, bound, facts) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut check = Check { environment, source, program, problems, bound, facts };
     let fact = check.walk(tree);
-    check.result(tree, &fact, wanted);
-    check.problems
+    let truth = check.result(tree, &fact, wanted);
+    (check.problems, truth)
 }
 
 impl<'a> Check<'a> {
@@ -87,7 +92,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn result(&mut self, tree: &IdedExpr, fact: &Fact, wanted: Wanted) {
+    fn result(&mut self, tree: &'a IdedExpr, fact: &Fact, wanted: Wanted) -> Option<bool> {
         let simple = |given: &Type| matches!(given, Type::Text | Type::Int | Type::Uint | Type::Bool);
         let fits = |given: &Type| match (wanted, given) {
             (Wanted::Condition, given) => *given == Type::Bool,
@@ -112,18 +117,51 @@ impl<'a> Check<'a> {
         }
         let reported = |problem: &Problem| matches!(problem.code, Code::AlwaysTrue | Code::AlwaysFalse);
         let broken = self.problems.iter().any(|problem| !reported(problem));
-        let (Wanted::Condition, Some(truth), false) = (wanted, fact.known.truth(), broken) else { return };
+        if wanted != Wanted::Condition || broken {
+            return None;
+        }
+        let Some(truth) = fact.known.truth() else { return self.constants(tree) };
         if let Some(first) = self.problems.iter_mut().find(|problem| reported(problem)) {
             if first.node != tree.id {
                 first.message.push_str(&format!(", and so the whole expression is always {truth}"));
             }
-            return;
+            return Some(truth);
         }
         let why = if limits::closed(tree) { ": it asks nothing about the request" } else { "" };
         let message = format!("this is always {truth}{why}");
         let help =
             if truth { "It allows everything. Remove it, or ask what was meant." } else { "Nobody can meet it." };
         self.certain(tree, truth, message, help);
+        Some(truth)
+    }
+
+    /// The largest parts that come out the same whatever their own parts do; what `tree` always is, if it is one of them.
+    fn constants(&mut self, tree: &'a IdedExpr) -> Option<bool> {
+        let mut waiting = vec![tree];
+        let mut of_tree = None;
+        while let Some(node) = waiting.pop() {
+            let inner = logic::inner(node);
+            match logic::constant(node, &self.facts, &self.program.patterns) {
+                // Why a part of it is, has been said.
+                Some(truth) if !limits::closed(node) && !self.has_problem(node) => {
+                    let message = format!("this is always {truth}, whatever is asked for");
+                    let help = match truth {
+                        true => "Of `x != 'a' || x != 'b'` one side is always true; `&&` may be meant.",
+                        false => "Of `x == 'a' && x == 'b'` one side is always false; `||` may be meant.",
+                    };
+                    self.certain(node, truth, message, help);
+                    of_tree = of_tree.or((node.id == tree.id).then_some(truth));
+                }
+                _ => waiting.extend(inner),
+            }
+        }
+        of_tree
+    }
+
+    /// Whether something has been said about it or a part of it.
+    fn has_problem(&self, node: &IdedExpr) -> bool {
+        self.problems.iter().any(|problem| problem.node == node.id)
+            || limits::parts(node).into_iter().any(|part| self.has_problem(part))
     }
 
     fn certain(&mut self, node: &IdedExpr, truth: bool, message: impl Into<String>, help: impl Into<String>) {
@@ -149,6 +187,7 @@ impl<'a> Check<'a> {
                 }
             }
         }
+        self.facts.insert(node.id, fact.clone());
         fact
     }
 
@@ -475,12 +514,31 @@ impl<'a> Check<'a> {
             self.problems.push(Problem { help, ..Problem::error(Code::BadExpression, span, message) }.at(node));
         }
         let types = fitting.iter().map(|known| known.gives()).reduce(Types::or).unwrap_or(Types::Any);
+        if let Some(why) = self.asks_nothing(name, call) {
+            self.certain(node, true, format!("this is always true: {why}"), "Say what the text should hold.");
+            return Fact { types, known: true.into() };
+        }
         let ranges: Option<Vec<(i64, i64)>> = fitting.iter().map(|known| known.range).collect();
         let range = ranges.and_then(|ranges| {
             Some((ranges.iter().map(|range| range.0).min()?, ranges.iter().map(|range| range.1).max()?))
         });
         let known = range.map_or(Known::Nothing, |(least, most)| Known::Between(Value::Int(least), Value::Int(most)));
         Fact { types, known }
+    }
+
+    /// Why every text passes, if the question is one about texts: each holds the empty one, and some patterns are found everywhere.
+    fn asks_nothing(&self, name: &str, call: &CallExpr) -> Option<&'static str> {
+        const EVERYWHERE: [&str; 7] = ["", ".*", "^.*", ".*$", "^", "$", "(.*)"];
+        match (name, &call.args.last()?.expr) {
+            ("contains" | "startsWith" | "endsWith", Expr::Literal(LiteralValue::String(text))) => {
+                text.inner().is_empty().then_some("every text holds the empty one")
+            }
+            ("matches", Expr::Literal(LiteralValue::Int(number))) => {
+                let pattern = self.program.patterns.get(usize::try_from(*number.inner()).ok()?)?;
+                EVERYWHERE.contains(&pattern.as_str()).then_some("the pattern is found in every text")
+            }
+            _ => None,
+        }
     }
 
     fn unknown_function(&mut self, node: &IdedExpr, name: &str) {

@@ -10,7 +10,7 @@ use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, Value};
 use chrono::TimeDelta;
 use regex::{Regex, RegexBuilder};
 
-use super::{Scope, limits, one_line};
+use super::{Scope, failure, limits, one_line};
 use crate::policy::calendar::{Calendar, WORKING_HOURS};
 
 /// What a call of `matches` with a pattern that is written out becomes: the text, and the number of the compiled pattern.
@@ -55,6 +55,11 @@ impl Program {
         Self { tree, patterns: patterns.into(), names, loops, shallow }
     }
 
+    /// Whether it is shallow enough for any stack.
+    pub(super) fn is_shallow(&self) -> bool {
+        self.shallow
+    }
+
     pub(super) fn evaluate(&self, scope: &Scope) -> Result<Value, String> {
         let run = || {
             let work = if self.loops { limits::work(&self.tree, limits::Lengths::of(scope)) } else { 0 };
@@ -81,7 +86,7 @@ fn evaluate_here(
 ) -> Result<Value, String> {
     let run = || {
         let context = context(names, patterns, scope)?;
-        Value::resolve(tree, &context).map_err(|error| one_line(&error.to_string()))
+        Value::resolve(tree, &context).map_err(|error| one_line(&failure::in_words(&error)))
     };
     // Nothing is known to panic in the library; if something does, it is a no like any other failure.
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(BROKE_OFF.to_owned()))

@@ -76,7 +76,8 @@ impl Known {
                 }
             },
             (Record::Request, "duration") => {
-                Self::Between(Value::Duration(TimeDelta::seconds(1)), Value::Duration(Duration::MAX.delta()))
+                let longest = environment.ceiling.unwrap_or(Duration::MAX);
+                Self::Between(Value::Duration(TimeDelta::seconds(1)), Value::Duration(longest.delta()))
             }
             (Record::PullRequest, "number") => Self::Between(Value::Int(0), Value::Int(i64::MAX)),
             (Record::Subject, "groups") if !environment.groups.is_empty() => match Self::texts(environment.groups) {

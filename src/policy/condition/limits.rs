@@ -8,6 +8,7 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 
 use super::super::Code;
+use super::super::request::is_deceptive;
 use super::eval::{ANY_PATTERN, PATTERN};
 use super::{Problem, Scope, Span};
 
@@ -39,6 +40,10 @@ pub(super) fn bounded(source: &str) -> Result<(), Problem> {
     if source.chars().count() > LONGEST {
         let message = format!("the expression is longer than {LONGEST} characters");
         return Err(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
+    }
+    if let Some((start, c)) = source.chars().enumerate().find(|(_, c)| is_deceptive(*c)) {
+        let message = format!("the expression has the invisible or control character U+{:04X}", u32::from(c));
+        return Err(Problem::error(Code::HiddenText, Span { start, length: 1 }, message));
     }
     let operators = operators(source);
     if operators > MOST_OPERATORS {

@@ -6,11 +6,15 @@
 
 mod check;
 mod eval;
+mod failure;
 mod functions;
 mod known;
 mod limits;
 mod literals;
+mod logic;
+mod membership;
 mod scope;
+mod shape;
 mod source;
 mod template;
 mod types;
@@ -22,12 +26,12 @@ use std::sync::Arc;
 use cel::common::ast::{Expr, LiteralValue};
 use cel::{IdedExpr, Value};
 
+pub use membership::Membership;
 pub use scope::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 pub use source::Span;
 pub use template::Template;
 pub use types::Environment;
 
-use super::name::TeamSlug;
 use super::{Code, Severity};
 use check::Wanted;
 use source::Source;
@@ -43,16 +47,11 @@ struct Compiled {
     program: eval::Program,
     /// Parameters it names.
     params: BTreeSet<String>,
+    /// Those of them of which it asks whether they are there.
+    guarded: BTreeSet<String>,
     membership: Membership,
-}
-
-/// What an expression asks about the teams and groups of the subject.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Membership {
-    /// Whether it asks at all.
-    pub asks: bool,
-    /// The teams it names: who is in them must be known, whoever else names them.
-    pub teams: BTreeSet<TeamSlug>,
+    /// What it always is where it was compiled for, if that is certain.
+    truth: Option<bool>,
 }
 
 impl fmt::Debug for Expression {
@@ -155,8 +154,10 @@ impl Expression {
             let message = format!("loops are nested deeper than {}", limits::DEEPEST_LOOP);
             return refuse(Problem::error(Code::ExpressionTooLarge, Span::default(), message));
         }
-        let (params, membership) = (params_in(&tree), membership_in(&tree));
+        let (params, guarded) = params_in(&tree);
         let places = Source::new(source, places);
+        let (membership, nameless) = membership::membership(&tree);
+        let nameless: Vec<Problem> = nameless.into_iter().map(|node| nameless_teams(places.span(node))).collect();
         let (mut patterns, mut wrong) = (Vec::new(), Vec::new());
         eval::compile_patterns(&mut tree, &mut patterns, &mut wrong);
         let work = limits::work(&tree, limits::Lengths::USUAL);
@@ -173,9 +174,15 @@ impl Expression {
             Problem::error(Code::BadExpression, places.span(&node), message)
         });
         let mut problems: Vec<Problem> = wrong.collect();
-        problems.extend(check::check(&program, &places, environment, wanted));
+        let (found, truth) = check::check(&program, &places, environment, wanted);
+        problems.extend(found);
+        // Of what fails anyway it does not matter what it sees.
+        if !problems.iter().any(|problem| problem.severity == Severity::Error) {
+            let told: Vec<Span> = problems.iter().map(|problem| problem.span).collect();
+            problems.extend(nameless.into_iter().filter(|problem| !told.contains(&problem.span)));
+        }
         problems.sort_by_key(|problem| problem.span);
-        let compiled = Arc::new(Compiled { program, params, membership });
+        let compiled = Arc::new(Compiled { program, params, guarded, membership, truth });
         Checked::new(Some(Self { source: source.to_owned(), compiled }), problems)
     }
 
@@ -194,11 +201,28 @@ impl Expression {
         &self.compiled.membership
     }
 
+    /// What it always is in the environment it was compiled for, whoever asks for whatever, if that is certain.
+    pub fn always(&self) -> Option<bool> {
+        self.compiled.truth
+    }
+
+    /// A text that another expression has, too, only if it says the same, however it is written.
+    pub fn shape(&self) -> String {
+        let program = &self.compiled.program;
+        let here = || shape::shape(&program.tree, &program.patterns);
+        if program.is_shallow() { here() } else { limits::on_big_stack(here).unwrap_or_else(|| self.source.clone()) }
+    }
+
+    /// The parameters of which it asks whether they are there: `has(params.x)`.
+    pub fn guarded_params(&self) -> &BTreeSet<String> {
+        &self.compiled.guarded
+    }
+
     /// Whether it is true in `scope`. Anything but a boolean is an error.
     pub fn is_true(&self, scope: &Scope) -> Result<bool, ExpressionError> {
         match self.value(scope)? {
             Value::Bool(value) => Ok(value),
-            other => Err(ExpressionError(format!("it gives {:?}, not true or false", other.type_of()))),
+            other => Err(ExpressionError(format!("it gives {}, not true or false", failure::kind_of(&other)))),
         }
     }
 
@@ -214,8 +238,16 @@ impl Expression {
     }
 }
 
+/// Of an expression that asks for teams without naming them.
+fn nameless_teams(span: Span) -> Problem {
+    let message = "only those of the subject's teams are seen here that the policy names somewhere";
+    let help = "Name the team: `'sre' in subject.teams`, or `subject.teams.exists(t, t == 'sre')`.";
+    Problem { help: help.to_owned(), ..Problem::warning(Code::NamelessTeams, span, message) }
+}
+
 /// The parameters a tree names: `params.x`, `request.params.x`, and both with `['x']`.
-fn params_in(tree: &IdedExpr) -> BTreeSet<String> {
+/// Beside them those of which it asks whether they are there.
+fn params_in(tree: &IdedExpr) -> (BTreeSet<String>, BTreeSet<String>) {
     fn is_params(node: &IdedExpr) -> bool {
         match &node.expr {
             Expr::Ident(name) => name == "params",
@@ -225,12 +257,13 @@ fn params_in(tree: &IdedExpr) -> BTreeSet<String> {
             _ => false,
         }
     }
-    let (mut found, mut waiting) = (BTreeSet::new(), vec![tree]);
+    let (mut found, mut guarded, mut waiting) = (BTreeSet::new(), BTreeSet::new(), vec![tree]);
     while let Some(node) = waiting.pop() {
         match &node.expr {
             // `has(params.x)` asks whether it is there; that may be about a declared one only, too.
             Expr::Select(select) if is_params(&select.operand) => {
                 found.insert(select.field.clone());
+                guarded.extend(select.test.then(|| select.field.clone()));
             }
             Expr::Call(call) => {
                 if let ("_[_]", [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }]) =
@@ -239,93 +272,19 @@ fn params_in(tree: &IdedExpr) -> BTreeSet<String> {
                 {
                     found.insert(name.inner().to_owned());
                 }
-            }
-            _ => {}
-        }
-        waiting.extend(limits::parts(node));
-    }
-    found
-}
-
-/// The teams a tree names where it asks for `subject.teams`: `'x' in subject.teams`, `subject.teams.exists(t, t == 'x')`,
-/// `['x', 'y'].exists(t, t in subject.teams)`. Only where a name surely is a team's: what is taken for one must exist.
-fn membership_in(tree: &IdedExpr) -> Membership {
-    let (mut membership, mut waiting) = (Membership::default(), vec![tree]);
-    while let Some(node) = waiting.pop() {
-        match &node.expr {
-            Expr::Select(select) if matches!(select.field.as_str(), "teams" | "groups") => {
-                membership.asks |= is_variable(&select.operand, "subject");
-            }
-            Expr::Call(call) => {
-                if let ("@in", [name, of]) = (call.func_name.as_str(), call.args.as_slice())
-                    && is_teams(of)
+                // `'x' in params`
+                if let ("@in", [IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }, of]) =
+                    (call.func_name.as_str(), call.args.as_slice())
+                    && is_params(of)
                 {
-                    names(name, &mut membership.teams);
-                }
-            }
-            Expr::Comprehension(each) => {
-                let step = &each.loop_step;
-                match is_teams(&each.iter_range) {
-                    true => compared_with(step, &each.iter_var, &mut membership.teams),
-                    false if is_asked_for(step, &each.iter_var) => names(&each.iter_range, &mut membership.teams),
-                    false => {}
+                    guarded.insert(name.inner().to_owned());
                 }
             }
             _ => {}
         }
         waiting.extend(limits::parts(node));
     }
-    membership
-}
-
-fn is_variable(node: &IdedExpr, wanted: &str) -> bool {
-    matches!(&node.expr, Expr::Ident(name) if name == wanted)
-}
-
-fn is_teams(node: &IdedExpr) -> bool {
-    matches!(&node.expr, Expr::Select(select) if select.field == "teams" && is_variable(&select.operand, "subject"))
-}
-
-/// A text that is written out, or each of a list of them.
-fn names(node: &IdedExpr, found: &mut BTreeSet<TeamSlug>) {
-    match &node.expr {
-        Expr::Literal(LiteralValue::String(name)) => found.extend(name.inner().parse::<TeamSlug>()),
-        Expr::List(list) => list.elements.iter().for_each(|element| names(element, found)),
-        _ => {}
-    }
-}
-
-/// What `variable` is compared with.
-fn compared_with(tree: &IdedExpr, variable: &str, found: &mut BTreeSet<TeamSlug>) {
-    let mut waiting = vec![tree];
-    while let Some(node) = waiting.pop() {
-        if let Expr::Call(call) = &node.expr
-            && let ("_==_" | "_!=_" | "@in", [one, other]) = (call.func_name.as_str(), call.args.as_slice())
-        {
-            match (is_variable(one, variable), is_variable(other, variable)) {
-                (true, _) => names(other, found),
-                (_, true) => names(one, found),
-                _ => {}
-            }
-        }
-        waiting.extend(limits::parts(node));
-    }
-}
-
-/// Whether it is asked if `variable` is one of the subject's teams.
-fn is_asked_for(tree: &IdedExpr, variable: &str) -> bool {
-    let mut waiting = vec![tree];
-    while let Some(node) = waiting.pop() {
-        if let Expr::Call(call) = &node.expr
-            && let ("@in", [one, of]) = (call.func_name.as_str(), call.args.as_slice())
-            && is_variable(one, variable)
-            && is_teams(of)
-        {
-            return true;
-        }
-        waiting.extend(limits::parts(node));
-    }
-    false
+    (found, guarded)
 }
 
 /// The characters before a line and column, both counted from 1.

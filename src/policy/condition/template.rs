@@ -6,7 +6,7 @@ use cel::Value;
 
 use super::super::Code;
 use super::check::Wanted;
-use super::{Checked, Environment, Expression, ExpressionError, Problem, Scope, Span};
+use super::{Checked, Environment, Expression, ExpressionError, Problem, Scope, Span, failure};
 
 /// A text with `${EXPRESSION}` in it, such as `ns-${params.namespace}`. `$${` stands for a literal `${`.
 #[derive(Debug, Clone)]
@@ -84,6 +84,31 @@ impl Template {
         })
     }
 
+    /// The texts between its expressions, as they will be.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Expression(_) => None,
+        })
+    }
+
+    /// What it always gives, if there is no expression in it.
+    pub fn constant(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What another template has, too, only if it says the same, however its expressions are written.
+    pub fn shape(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => format!("{text:?}"),
+            Part::Expression(expression) => format!("${{{}}}", expression.shape()),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// The text with its expressions evaluated: texts, numbers and booleans may be inserted, nothing else.
     pub fn render(&self, scope: &Scope) -> Result<String, ExpressionError> {
         let mut out = String::new();
@@ -132,6 +157,9 @@ fn text_of(value: &Value) -> Result<String, ExpressionError> {
         Value::Int(number) => Ok(number.to_string()),
         Value::UInt(number) => Ok(number.to_string()),
         Value::Bool(value) => Ok(value.to_string()),
-        other => Err(ExpressionError(format!("it gives {:?}, which cannot be put into a text", other.type_of()))),
+        other => {
+            let message = format!("it gives {}, which cannot be put into a text", failure::kind_of(other));
+            Err(ExpressionError(message))
+        }
     }
 }

@@ -3,8 +3,9 @@
 //! A type is a set of possibilities, because some values have several: a planned start is a timestamp or null. Whatever is not
 //! known is [`Types::Any`], and nothing is ever said against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::Duration;
 use super::super::model::{ParamKind, ParamSpec, ParamValue, Risk};
 use super::super::name::{ParamName, RoleName};
 
@@ -135,9 +136,13 @@ impl Type {
 pub struct Environment<'a> {
     /// The parameters the role declares; `None` where the expression serves several roles.
     pub params: Option<&'a BTreeMap<ParamName, ParamSpec>>,
+    /// Parameters that may be there although the role declares none: the expression asks whether they are.
+    pub optional_params: Option<&'a BTreeSet<String>>,
     /// The role, if the expression is for this one only. Not for what several roles inherit: what is always true for one of
     /// them would be reported.
     pub role: Option<(&'a RoleName, Risk)>,
+    /// The longest a request can be for here; `None` if that is not known.
+    pub ceiling: Option<Duration>,
     /// Every role of the policy; empty if unknown.
     pub roles: &'a [String],
     /// Every group of the policy; empty if unknown.
@@ -189,7 +194,9 @@ impl Environment<'_> {
     pub(super) fn field(&self, record: Record, field: &str) -> Option<Types> {
         if record == Record::Params {
             let mut declared = self.params.into_iter().flatten();
-            return declared.find(|(name, _)| name.as_str() == field).map(|(_, spec)| param_types(spec));
+            let types = declared.find(|(name, _)| name.as_str() == field).map(|(_, spec)| param_types(spec));
+            let optional = || self.optional_params.filter(|params| params.contains(field)).map(|_| Types::Any);
+            return types.or_else(optional);
         }
         if !self.fields(record).contains(&field) {
             return None;

@@ -122,3 +122,40 @@ fn a_mistake_every_row_makes_is_told_once() {
     let loaded = loaded(&[("policies/x.yaml", &text)]);
     assert!(loaded.findings.len() <= 2, "{:#?}", loaded.findings);
 }
+
+#[test]
+fn a_circle_is_told_with_all_its_places() {
+    let text = "templates:\n  first: { extends: a }\n  a: { extends: b }\n  b: { extends: a }\n";
+    let loaded = loaded(&[("policies/x.yaml", text)]);
+    let told: Vec<_> = loaded.findings.iter().map(|f| (f.code, f.place.line, f.message.as_str())).collect();
+    let circle = "`a` (policies/x.yaml:3) extends `b` (policies/x.yaml:4) extends `a`: a circle";
+    assert_eq!(told, [(Code::ExtendsCircle, 3, circle)]);
+}
+
+#[test]
+fn a_mistake_of_one_row_is_told_at_the_row_and_says_what_it_makes() {
+    let text = FORTY_DATABASES.replace("hours: 1h", "hours: 1 fortnight");
+    let loaded = loaded(&[("policies/all.yaml", &text)]);
+    let [finding] = loaded.findings.as_slice() else { panic!("{:#?}", loaded.findings) };
+    assert_eq!((finding.code, finding.place.line), (Code::BadDuration, 5));
+    assert!(finding.message.ends_with("(made from this row at policies/all.yaml:24)"), "{}", finding.message);
+}
+
+#[test]
+fn without_a_file_nothing_is_said_about_what_may_be_in_it() {
+    let roles = "targets: { db: postgres }\napprovals: { none: { stages: [] } }\nroles:\n  reader:\n    extends: base\n    \
+                 entitlements: [{ postgres: { target: db, role: r } }]\n  ${each.x}-reader: { for_each: rows, extends: base }\n";
+    let loaded = loaded(&[("policies/base.yaml", "templates: ["), ("policies/roles.yaml", roles)]);
+    let told: Vec<_> = loaded.findings.iter().map(|f| (f.file.as_str(), f.code)).collect();
+    assert_eq!(told, [("policies/base.yaml", Code::Syntax)]);
+}
+
+#[test]
+fn one_person_is_not_several() {
+    let text = "targets: { db: postgres }\ngroups: { bots: [app:renovate] }\napprovals:\n  one:\n    stages:\n      \
+                - { name: owner, approvers: [group:bots] }\nroles:\n  reader:\n    requesters: [team:x]\n    \
+                approval: one\n    entitlements: [{ postgres: { target: db, role: r } }]\n";
+    let loaded = loaded(&[("policies/x.yaml", text)]);
+    let told: Vec<_> = loaded.findings.iter().map(|f| (f.code, f.message.as_str())).collect();
+    assert_eq!(told, [(Code::TooFewPeople, "rule `one` needs one person, and names too few")]);
+}

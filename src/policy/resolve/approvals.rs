@@ -156,12 +156,14 @@ impl Resolver<'_> {
         }
         for role in policy.roles.values() {
             let Some(rule) = policy.approvals.get(&role.approval) else { continue };
-            let [requester] = role.requesters.iter().collect::<Vec<_>>()[..] else { continue };
+            let requesters = policy.written_out(&role.requesters);
+            let [requester] = requesters.iter().collect::<Vec<_>>()[..] else { continue };
             for stage in &rule.stages {
-                let only_self = stage.everybody().iter().eq([requester]) && matches!(requester, Principal::User(_));
+                let only_self = policy.written_out(&stage.everybody()).iter().eq([requester])
+                    && matches!(requester, Principal::User(_));
                 if only_self {
                     let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
-                    let spot = Spot { file: role.file.as_str().into(), place: role.place };
+                    let spot = Spot::new(&role.file, role.place);
                     self.report.error(&spot, Code::OnlySelfApproval, message, Code::OnlySelfApproval.explanation());
                 }
             }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Resolver;
-use crate::policy::condition::{Checked, Environment, Expression, Template};
+use crate::policy::condition::{Checked, Environment, Expression, Span, Template};
 use crate::policy::document::{BreakGlassDoc, EntitlementDoc, MachinesDoc, ParamDoc, ParamType, RoleDoc};
 use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
 use crate::policy::lint::Remark;
-use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings};
+use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings, TargetKind};
 use crate::policy::name::{ParamName, RoleName, TargetName};
 use crate::policy::principal::Principal;
-use crate::policy::yaml::decode::did_you_mean;
+use crate::policy::yaml::decode::{did_you_mean, shortened};
 use crate::policy::yaml::{At, Entries, Spot};
 use crate::policy::{Code, Duration, Severity};
 
@@ -23,11 +23,12 @@ impl Resolver<'_> {
         settings: &Settings,
         is_template: bool,
     ) -> Option<Role> {
-        if document.entitlements.is_empty() && !is_template {
+        let partial = is_template || self.expanded.unfinished.contains(&name.spot);
+        if document.entitlements.is_empty() && !partial {
             let message = format!("role `{}` gives nothing", *name);
             self.report.error(&name.spot, Code::NoEntitlements, message, Code::NoEntitlements.explanation());
         }
-        if document.approval.is_none() && !is_template {
+        if document.approval.is_none() && !partial {
             let message = format!("role `{}` needs `approval`", *name);
             let help = "Name an approval rule here or in a template it extends; one without stages if none is needed.";
             self.report.error(&name.spot, Code::MissingKey, message, help);
@@ -50,15 +51,23 @@ impl Resolver<'_> {
         }
         let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
         let machines = self.machines(&name, document.machines, max_duration);
-        let params = self.params(document.params);
+        let params = self.params(&name, document.params);
+        if let Some(description) = &document.description {
+            self.readable("the description", description);
+        }
         let mut conditions = Vec::new();
         // What several roles share may be true of one of them and not of another: that is no mistake.
         let shares = is_template || document.extends.is_some() || document.for_each.is_some() || self.has_role_defaults;
         let role = (!shares).then_some((&name, document.risk));
+        let ceiling = Some(if shares { settings.max_duration } else { max_duration });
         for condition in document.conditions {
-            let checked = Expression::compile(&condition.expr, &self.environment(role, Some(&params)));
+            let environment = Environment { ceiling, ..self.environment(role, Some(&params)) };
+            let checked = Expression::compile(&condition.expr, &environment);
+            if let Some(message) = &condition.message {
+                self.readable("the message", message);
+            }
             if let Some(expression) = self.checked(Some(&owner), &condition.expr, checked) {
-                conditions.push(Condition { expression, message: condition.message });
+                conditions.push(Condition { expression, message: condition.message.map(At::into_inner) });
             }
         }
         let entitlements = document
@@ -68,7 +77,7 @@ impl Resolver<'_> {
             .collect();
         Some(Role {
             name,
-            description: document.description,
+            description: document.description.map(At::into_inner).unwrap_or_default(),
             risk: document.risk,
             requesters,
             may_request_for,
@@ -119,11 +128,12 @@ impl Resolver<'_> {
         machines
     }
 
-    fn params(&mut self, documents: Entries<ParamName, ParamDoc>) -> BTreeMap<ParamName, ParamSpec> {
+    fn params(&mut self, role: &RoleName, documents: Entries<ParamName, ParamDoc>) -> BTreeMap<ParamName, ParamSpec> {
         let mut params = BTreeMap::new();
         for (name, document) in documents.0 {
             let Some(document) = document else { continue };
             let spec = self.param(&name, document);
+            self.params.insert((role.clone(), (*name).clone()), name.spot.clone());
             params.insert(name.into_inner(), spec);
         }
         params
@@ -142,7 +152,11 @@ impl Resolver<'_> {
                 ParamKind::String
             }
         };
-        let spec = ParamSpec { kind, default: None, description: document.description };
+        if let Some(description) = &document.description {
+            self.readable("the description", description);
+        }
+        let description = document.description.map(At::into_inner).unwrap_or_default();
+        let spec = ParamSpec { kind, default: None, description };
         let default = document.default.and_then(|default| match spec.problem(&default) {
             None => Some(default.into_inner()),
             Some(problem) => {
@@ -162,17 +176,22 @@ impl Resolver<'_> {
         params: &BTreeMap<ParamName, ParamSpec>,
     ) -> Option<EntitlementTemplate> {
         let place = document.place();
-        let mut template = |source: &At<String>, many: bool| {
+        let mut template = |source: &At<String>, many: bool, kind: TargetKind| {
             let checked = Template::compile(source, &self.environment(role, Some(params)), many);
-            self.checked(Some(owner), source, checked)
+            let template = self.checked(Some(owner), source, checked)?;
+            self.possible(source, &template, kind).then_some(template)
         };
         let (target, access) = match document.into_inner() {
-            EntitlementDoc::Github(doc) => (doc.target, AccessTemplate::Github { team: template(&doc.team, false)? }),
+            EntitlementDoc::Github(doc) => {
+                (doc.target, AccessTemplate::Github { team: template(&doc.team, false, TargetKind::Github)? })
+            }
             EntitlementDoc::Postgres(doc) => {
-                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false)? })
+                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false, TargetKind::Postgres)? })
             }
             EntitlementDoc::Ssh(doc) => {
-                let templates: Vec<_> = doc.principals.iter().map(|principal| template(principal, true)).collect();
+                let templates: Vec<_> =
+                    doc.principals.iter().map(|principal| template(principal, true, TargetKind::Ssh)).collect();
+                self.twice_among(owner, &doc.principals);
                 if doc.principals.is_empty() {
                     let message = "an SSH entitlement needs at least one principal";
                     let help = "Name the login on the server, or ${person.ssh}.";
@@ -185,6 +204,23 @@ impl Resolver<'_> {
         Some(EntitlementTemplate { target: target.into_inner(), access, place })
     }
 
+    /// Whether a target can ever take this, as far as it is written out.
+    fn possible(&mut self, source: &At<String>, template: &Template, kind: TargetKind) -> bool {
+        if !self.readable("this", source) {
+            return false;
+        }
+        let problem = match template.constant() {
+            Some(text) => kind.name_problem(text),
+            // What comes of the expressions is not known: each text between them has to be a part of a name.
+            None => template.literals().find_map(|text| kind.part_problem(text)),
+        };
+        if let Some(problem) = problem {
+            let message = format!("`{}` {problem}", shortened(source));
+            self.report.error(&source.spot, Code::NoSuchThing, message, Code::NoSuchThing.explanation());
+        }
+        problem.is_none()
+    }
+
     fn known_target(&mut self, target: &At<TargetName>, access: &AccessTemplate) {
         self.used.targets.insert((**target).clone());
         match self.targets.get(&**target).copied() {
@@ -195,6 +231,7 @@ impl Resolver<'_> {
             }
             // A target whose kind could not be read has been told of.
             None if self.target_places.contains_key(&**target) => {}
+            None if self.expanded.incomplete.contains("targets") => {}
             None => {
                 let known = self.targets.keys().map(TargetName::as_str);
                 let help = did_you_mean(target.as_str(), known, Code::UnknownTarget.explanation());
@@ -210,19 +247,25 @@ impl Resolver<'_> {
         role: Option<(&'e RoleName, Risk)>,
         params: Option<&'e BTreeMap<ParamName, ParamSpec>>,
     ) -> Environment<'e> {
-        Environment { params, role, roles: &self.role_names, groups: &self.group_names }
+        let (roles, groups, ceiling) = (&self.role_names[..], &self.group_names[..], self.ceiling);
+        Environment { params, role, roles, groups, ceiling, ..Environment::default() }
+    }
+
+    /// Where characters of a text stand.
+    pub(super) fn spot_in(&self, source: &At<String>, span: Span) -> Spot {
+        let file = self.files.and_then(|files| files.get(&*source.spot.file));
+        let file = file.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let place = file.map_or(source.place(), |file| {
+            let text = file.strip_prefix('\u{feff}').unwrap_or(file);
+            source.place_of(text, span.start, span.length)
+        });
+        Spot { place, ..source.spot.clone() }
     }
 
     /// Reports what there is to say about an expression, each at its own characters.
     pub(super) fn checked<T>(&mut self, owner: Option<&Spot>, source: &At<String>, checked: Checked<T>) -> Option<T> {
-        let file = self.files.and_then(|files| files.get(&*source.spot.file));
-        let file = file.and_then(|bytes| std::str::from_utf8(bytes).ok());
         for problem in &checked.problems {
-            let place = file.map_or(source.place(), |file| {
-                let text = file.strip_prefix('\u{feff}').unwrap_or(file);
-                source.place_of(text, problem.span.start, problem.span.length)
-            });
-            let spot = Spot { place, ..source.spot.clone() };
+            let spot = self.spot_in(source, problem.span);
             match problem.severity {
                 Severity::Error => self.report.error(&spot, problem.code, problem.message.clone(), problem.advice()),
                 _ => {

@@ -12,11 +12,11 @@ use crate::policy::yaml::Spot;
 use crate::policy::yaml::decode::{did_you_mean, shortened};
 
 /// Characters the name of a test may have.
-const LONGEST_NAME: usize = 200;
+pub(in crate::policy) const LONGEST_NAME: usize = 200;
 
 impl<T> Stated<T> {
     fn spot(&self) -> Spot {
-        Spot { file: self.file.as_str().into(), place: self.place }
+        Spot::new(&self.file, self.place)
     }
 }
 
@@ -42,7 +42,7 @@ impl Resolver<'_> {
             }
             names.entry(name).or_insert(test);
             let role = &test.request.role;
-            if !self.roles.contains_key(&role.value) {
+            if !self.roles.contains_key(&role.value) && !self.expanded.incomplete.contains("roles") {
                 let help = did_you_mean(
                     role.as_str(),
                     self.roles.keys().map(RoleName::as_str),

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::node::{Kind, Node, Scalar, Spot, Value};
+use super::node::{Kind, Made, Node, Scalar, Spot, Value};
 use crate::policy::suggest::suggest;
 use crate::policy::{Code, Finding, Place, Severity};
 
@@ -14,6 +15,8 @@ use crate::policy::{Code, Finding, Place, Severity};
 pub(crate) struct Report {
     /// In the order they were found.
     pub findings: Vec<Finding>,
+    /// Those that are about what was made from rows of a table, with the rows.
+    pub made: BTreeMap<Finding, BTreeSet<Arc<Made>>>,
 }
 
 impl Report {
@@ -28,10 +31,22 @@ impl Report {
     }
 
     fn push(&mut self, severity: Severity, spot: &Spot, code: Code, message: String, help: String) {
-        self.findings.push(Finding { file: spot.file.to_string(), place: spot.place, severity, code, message, help });
+        let finding = Finding { file: spot.file.to_string(), place: spot.place, severity, code, message, help };
+        self.add(spot, finding);
+    }
+
+    /// Adds what was found at `spot`.
+    pub fn add(&mut self, spot: &Spot, finding: Finding) {
+        if let Some(row) = &spot.made {
+            self.made.entry(finding.clone()).or_default().insert(Arc::clone(row));
+        }
+        self.findings.push(finding);
     }
 
     pub(super) fn wrong_kind(&mut self, node: &Node, expected: &str) {
+        if matches!(node.value, Value::Told) {
+            return;
+        }
         match node.what() {
             "nothing" => {
                 let (spot, message) = (node.named_at(), format!("there is no value; expected {expected}"));
@@ -398,16 +413,6 @@ impl Decode for u32 {
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "integer", "minimum": 0 })
-    }
-}
-
-impl Decode for u64 {
-    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        integer(node, report)
-    }
-
-    fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "integer", "minimum": 0 })
+        json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
     }
 }

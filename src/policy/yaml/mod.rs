@@ -8,4 +8,4 @@ mod written;
 
 pub(crate) use declare::{decode_from_text, document, one_of_keys, one_of_words};
 pub(crate) use decode::{At, Decode, Entries, Report, Schemas, read_as};
-pub(crate) use node::{Node, Spot, Value, read};
+pub(crate) use node::{Made, Node, Spot, Value, read};

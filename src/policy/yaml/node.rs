@@ -18,6 +18,26 @@ pub(crate) struct Spot {
     pub file: Arc<str>,
     /// Where in the file.
     pub place: Place,
+    /// The row of a table it was made from.
+    pub made: Option<Arc<Made>>,
+}
+
+/// A row something was made from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Made {
+    /// The file the row is in.
+    pub file: Arc<str>,
+    /// The value that was put in.
+    pub place: Place,
+    /// How many rows the table has.
+    pub rows: usize,
+}
+
+impl Spot {
+    /// A place that was written, not made.
+    pub fn new(file: &str, place: Place) -> Self {
+        Self { file: file.into(), place, made: None }
+    }
 }
 
 impl fmt::Display for Spot {
@@ -46,6 +66,8 @@ pub(crate) enum Value {
     List(Vec<Node>),
     /// Keys with values, in order; a key may be there twice.
     Map(Vec<(Node, Node)>),
+    /// Something that has been reported and about which nothing more is to be said.
+    Told,
 }
 
 /// A single value.
@@ -78,6 +100,7 @@ impl Node {
                 Kind::Boolean => "true or false",
                 Kind::Nothing => "nothing",
             },
+            Value::Told => "a mistake",
         }
     }
 
@@ -155,7 +178,7 @@ pub(crate) fn read(file: &str, bytes: &[u8], limit: usize) -> Result<Node, Findi
         Place { line: u32::try_from(line).unwrap_or(0), ..Place::default() }
     };
     if bytes.len() > limit {
-        let message = format!("the file has {} bytes; at most {} KiB are read", bytes.len(), limit / 1024);
+        let message = format!("the file has more than {} KiB", limit / 1024);
         return Err(refuse(Code::TooLarge, Place::default(), message, Code::TooLarge.explanation()));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -353,7 +376,7 @@ impl Tree<'_> {
                 Value::Map(entries.into_iter().map(entry).collect())
             }
         };
-        Node { spot: Spot { file: Arc::clone(&self.file), place }, key: None, value }
+        Node { spot: Spot { file: Arc::clone(&self.file), place, made: None }, key: None, value }
     }
 }
 

@@ -110,6 +110,61 @@ fn an_error_or_another_type_is_never_a_yes() {
 }
 
 #[test]
+fn what_fails_says_why_in_words_for_people() {
+    for (source, words) in [
+        ("request.params.missing == 1", "there is no `missing`"),
+        ("params.shard", "it gives a number, not true or false"),
+        ("1 / (params.shard - 7) == 1", "it divides by zero"),
+        ("params.shard + 9223372036854775807 > 1", "what `+` gives is out of range"),
+        ("params.namespace > 1", "`>` does not go with a text and a number"),
+        ("params.namespace.getHours() == 1", "`getHours` does not go with a text"),
+        ("params.namespace + 1 == 'x'", "`+` does not go with a text and a number"),
+        ("int(params.namespace) == 1", "`int` makes no number of this"),
+        ("person.ssh[params.shard] == 'x'", "the list has no element 7"),
+        ("duration(params.namespace) > days(1)", "`duration` makes no duration of this: write it as '1h30m'"),
+    ] {
+        let error = compile(source).unwrap().is_true(&scope()).unwrap_err().to_string();
+        assert_eq!(error, words, "{source}");
+    }
+    let all = template("${dyn(request)}").unwrap().render(&scope()).unwrap_err().to_string();
+    assert_eq!(all, "it gives a map, which cannot be put into a text");
+}
+
+#[test]
+fn how_it_is_written_does_not_count() {
+    let shape = |source: &str| compile(source).unwrap().shape();
+    for (one, other) in [
+        ("request.ticket=='x'", "(request.ticket  ==\n \"x\") // as ever"),
+        ("subject.groups.exists(g, g == 'x')", "subject.groups.exists(group, group == 'x')"),
+        ("request.params['shard'] == 1", "params.shard == 1"),
+        (
+            "request.ticket.matches('^a') && request.reason.matches('b')",
+            "request.ticket.matches(r'^a') && (request.reason.matches('b'))",
+        ),
+        ("size(request.ticket) > 1", "request.ticket.size() > 1"),
+    ] {
+        assert_eq!(shape(one), shape(other));
+    }
+    for (one, other) in [
+        ("request.ticket == 'x'", "request.ticket == 'X'"),
+        ("request.ticket == '1'", "params.shard == 1"),
+        ("request.ticket.matches('^a')", "request.ticket.matches('^b')"),
+        (
+            "request.break_glass && (request.ticket == '' || role.risk == 'low')",
+            "(request.break_glass && request.ticket == '') || role.risk == 'low'",
+        ),
+        ("subject.groups.exists(g, g == 'x')", "subject.groups.all(g, g == 'x')"),
+        ("has(params.shard)", "params.shard"),
+        ("params.shard == 1", "params.shard == 1u"),
+    ] {
+        assert_ne!(shape(one), shape(other));
+    }
+    let template = |source: &str| template(source).unwrap().shape();
+    assert_eq!(template("r-${params.x}"), template("r-${ params['x'] }"));
+    assert_ne!(template("r-${params.x}"), template("r${params.x}"));
+}
+
+#[test]
 fn texts_take_expressions_in() {
     let render = |source: &str| template(source).unwrap().render(&scope());
     assert_eq!(render("plain"), Ok("plain".to_owned()));

@@ -186,8 +186,30 @@ fn expressions() -> impl Strategy<Value = String> {
             "dyn",
         ]);
         let each = prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]);
+        let test = prop::sample::select(vec![
+            "request.duration > duration('2h')",
+            "request.duration <= duration('2h')",
+            "request.duration < days(1)",
+            "params.shard == 1",
+            "params.shard != 2",
+            "params.shard >= 1",
+            "request.ticket == 'a'",
+            "request.ticket != 'x'",
+            "params.stage == 'prod'",
+            "params.stage in ['staging', 'x']",
+            "role.risk in ['low', 'high']",
+            "request.start == null",
+            "request.start != null",
+            "request.break_glass",
+            "params.dry == true",
+            "request.ticket < request.reason",
+            "request.reason <= request.ticket",
+        ]);
+        let both = prop::sample::select(vec!["&&", "||", "&& !", "|| !"]);
         prop_oneof![
-            4 => (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            1 => (test.clone(), both.clone(), test.clone(), both, test)
+                .prop_map(|(a, one, b, two, c)| format!("(({a}) {one}({b}) {two}({c}))")),
+            5 => (inner.clone(), operator, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
             2 => (inner.clone(), method).prop_map(|(a, method)| format!("({a}).{method}")),
             1 => (inner.clone(), with, inner.clone()).prop_map(|(a, name, b)| format!("({a}).{name}({b})")),
             1 => (function, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
@@ -265,7 +287,7 @@ fn run(own: bool, risk: Risk, role: &'static str, cases: u32) -> BTreeMap<Code, 
 
 #[test]
 fn the_check_keeps_its_word_about_a_role() {
-    let said = run(true, Risk::High, "root", 1_500);
+    let said = run(true, Risk::High, "root", 2_000);
     for code in [Code::TypeError, Code::AlwaysTrue, Code::AlwaysFalse, Code::BadExpression, Code::UnknownName] {
         assert!(said.get(&code).is_some_and(|times| *times > 10), "hardly tried: {code} in {said:?}");
     }
