@@ -15,6 +15,8 @@ pub enum Mutant {
     OnePersonTwoStages,
     /// I1: an approval that is given after the merge counts.
     CountReviewsAfterMerge,
+    /// I1: an approval from before the pull request was closed and reopened counts.
+    CountReviewsBeforeReopening,
     /// I1: what was merged need not be what was approved.
     ApplyOtherContent,
     /// I1, I7: whatever is merged is applied.
@@ -65,12 +67,13 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::CountStaleReviews,
         Self::CountInvolvedReviews,
         Self::CountCoauthors,
         Self::OnePersonTwoStages,
         Self::CountReviewsAfterMerge,
+        Self::CountReviewsBeforeReopening,
         Self::ApplyOtherContent,
         Self::TrustEveryMerge,
         Self::ReplaceAnybodys,
@@ -104,6 +107,7 @@ impl Mutant {
             | Self::CountCoauthors
             | Self::OnePersonTwoStages
             | Self::CountReviewsAfterMerge
+            | Self::CountReviewsBeforeReopening
             | Self::ApplyOtherContent
             | Self::ReplaceAnybodys
             | Self::StartBlindly => &["I1"],

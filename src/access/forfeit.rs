@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::facts::{PullRequest, Review, ReviewState};
+use crate::mutants::{self, Mutant};
 use crate::policy::name::CommitId;
 
 /// Why an approval no longer counts.
@@ -20,7 +21,7 @@ pub enum Forfeit {
 /// What is left of a pull request that was reopened: it is as old as that, and nobody has approved it yet. An objection stays; only
 /// who made it, or a dismissal, takes it back.
 pub fn reopen(pull: &mut PullRequest, reviews: &mut [Review], reopened_at: Option<DateTime<Utc>>) {
-    let Some(reopened_at) = reopened_at else { return };
+    let Some(reopened_at) = reopened_at.filter(|_| !mutants::is(Mutant::CountReviewsBeforeReopening)) else { return };
     pull.created_at = pull.created_at.max(reopened_at);
     for review in reviews.iter_mut().filter(|review| is_from_before(review, Some(reopened_at))) {
         review.state = ReviewState::Dismissed;

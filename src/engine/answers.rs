@@ -204,17 +204,15 @@ pub(super) fn standing(grant: &Grant) -> String {
 /// An approval no longer counts.
 pub(super) fn forfeited(review: &Review, by: &Account, why: Forfeit) -> String {
     let login = code(by.login.as_str());
-    let commit = review.commit.as_ref().map_or_else(|| "an unknown commit".to_owned(), |id| code(&id.short()));
-    match why {
-        Forfeit::Pushed => format!(
-            "🔁 The approval of {login} was given for {commit}, before the last push, and no longer counts: what would be merged is not \
-             what was read. Their review is dismissed, and they are asked again.\n"
-        ),
-        Forfeit::Reopened => format!(
-            "🔁 The approval of {login} was given before this pull request was closed and reopened, and no longer counts. Their review is \
-             dismissed, and they are asked again.\n"
-        ),
-    }
+    let commit = review.commit.as_ref().map_or_else(|| "an unknown commit".to_owned(), |id| code(id.short()));
+    let since = match why {
+        Forfeit::Pushed => format!("for {commit}, before the last push: what would be merged is not what they read"),
+        Forfeit::Reopened => "before this pull request was closed and reopened".to_owned(),
+    };
+    format!(
+        "🔁 The approval of {login} no longer counts: it was given {since}. Daypass asks them to review it again; only a new approval \
+         counts.\n"
+    )
 }
 
 /// The same for the review itself, as plain text.

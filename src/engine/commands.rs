@@ -15,7 +15,7 @@ use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::grant::{EndReason, GrantId};
 use crate::github::{Comment, GithubError, Reaction, Repository};
 use crate::ledger::{Event, EventKind};
-use crate::policy::name::RepositoryName;
+use crate::policy::name::{CommitId, RepositoryName};
 use crate::policy::{Loaded, Policy};
 use crate::store::{Claim, GrantRow, Heeded, Job, Message, Tx};
 
@@ -128,9 +128,14 @@ impl Engine {
         {
             return Ok(false);
         }
-        let so_far = self.inner.store.read_so_far(scene.repository.as_str()).await?;
         let head = scene.github.head(scene.branch).await?;
-        Ok(so_far.and_then(|so_far| so_far.head).as_deref() != Some(head.as_str()))
+        Ok(!self.has_read(scene.repository, &head).await?)
+    }
+
+    /// Whether the default branch was read up to this head.
+    pub(super) async fn has_read(&self, repository: &RepositoryName, head: &CommitId) -> Result<bool, EngineError> {
+        let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
+        Ok(so_far.and_then(|so_far| so_far.head).as_deref() == Some(head.as_str()))
     }
 
     /// Does what one comment asks for; true if that closed the pull request.

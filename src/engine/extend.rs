@@ -67,7 +67,7 @@ impl Engine {
         if let Some(open) = github.open_pull_of(&branch).await?
             && self.asks_to_extend(&open).await?
         {
-            return Ok(self.answer_open(scene, ask, grant, open.number).await?);
+            return self.answer_open(scene, ask, grant, open.number).await;
         }
         let text = self.grant_text(github, file).await?;
         let Ok(old) = request::read(&path, &text, None) else {

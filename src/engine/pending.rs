@@ -16,6 +16,9 @@ use crate::policy::Policy;
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Job, Message};
 
+/// How the marks begin that tell which approvals were returned.
+pub(super) const RETURNED: &str = "returned";
+
 /// When an open pull request is given up, unless it is approved.
 pub(super) fn given_up_at(judged: &Judged, policy: &Policy) -> Option<DateTime<Utc>> {
     let is_request = matches!(judged.judgement.subject, Subject::Grants(_)) && !judged.judgement.requests.is_empty();
@@ -80,6 +83,11 @@ impl Engine {
             }
             let word = if *why == Forfeit::Pushed { "pushed" } else { "reopened" };
             let id = format!("{repository}/pull-{}/review-{}-{word}", pull.number, review.id);
+            // GitHub may refuse to dismiss it; that is not tried for ever.
+            let mark = format!("{RETURNED} {id}");
+            if self.inner.store.mark(&mark).await?.is_some() {
+                continue;
+            }
             let message = Message { id, body: answers::forfeited(review, by, *why) };
             let mut tx = self.inner.store.begin().await?;
             if tx.say(repository, pull.number, &message, now).await? {
@@ -88,6 +96,9 @@ impl Engine {
             tx.commit().await?;
             ignore_refusal(github.request_reviewers(pull.number, std::slice::from_ref(&by.login), &[]).await)?;
             ignore_refusal(github.dismiss_review(pull.number, review.id, answers::dismissal(*why)).await)?;
+            let mut tx = self.inner.store.begin().await?;
+            tx.set_mark(&mark, now).await?;
+            tx.commit().await?;
         }
         Ok(())
     }

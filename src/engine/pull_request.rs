@@ -9,6 +9,7 @@ use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::approval::ApprovalStatus;
 use crate::access::decide::{PullFacts, Verdict};
+use crate::access::extension::NoExtension;
 use crate::access::facts::{PullRequest, PullState};
 use crate::access::judgement::Judgement;
 use crate::github::{MergeOutcome, Repository};
@@ -107,6 +108,12 @@ impl Engine {
             }
             judged => judged?,
         };
+        if judged.no_extension == Some(NoExtension::Over) && !self.has_read(repository, &base).await? {
+            // What it extends may not be known yet.
+            let (mut tx, now) = (self.inner.store.begin().await?, self.inner.clock.now());
+            tx.schedule(&Job::Sync(repository.clone()), now).await?;
+            return self.finish(claim, tx, Some(now + READ_FIRST)).await;
+        }
         if self.give_up(claim, github, repository, &judged, policy).await? {
             return self.nothing(claim).await;
         }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Engine, EngineError, patience};
+use super::{Engine, EngineError, patience, pending};
 use crate::access::change::grant_files;
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
@@ -10,6 +10,8 @@ use crate::store::{Claim, Job};
 
 /// How long delivery ids are remembered: longer than GitHub offers redeliveries.
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
+/// How long it is remembered which approvals were returned.
+const RETURNS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How the mark begins that tells until when comments were looked for.
 const COMMENTS: &str = "comments";
 /// How far back a new database looks for comments that nobody told it of.
@@ -86,6 +88,7 @@ impl Engine {
         let forgotten = tx.forget_deliveries(now - DELIVERIES_KEPT).await?;
         tx.forget_presses(now - DELIVERIES_KEPT).await?;
         tx.forget_marks(patience::DOUBT, now - DOUBTS_KEPT).await?;
+        tx.forget_marks(pending::RETURNED, now - RETURNS_KEPT).await?;
         tracing::debug!(forgotten, "old deliveries forgotten");
         self.finish(claim, tx, Some(now + TimeDelta::hours(6))).await
     }

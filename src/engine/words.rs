@@ -67,6 +67,7 @@ pub(super) fn publication(judgement: &Judgement, policy: &Policy, next: Next, ef
             (Next::Merge, MergeMode::Auto) => "\n**Next:** Daypass merges this pull request now.\n",
         });
     }
+    body.push_str("\nA comment with `/daypass help` tells what else can be asked for.\n");
     Publication { title, body }
 }
 
@@ -393,6 +394,8 @@ mod tests {
         The approval of `alice` does not count: `alice` opened the pull request.
 
         The approval of `bob` does not count: `bob` is not an approver of this role.
+
+        A comment with `/daypass help` tells what else can be asked for.
         ");
     }
 
@@ -420,6 +423,8 @@ mod tests {
 
         - ❌ `DP0405` in `grants/x.yaml`: role \`log\-reader\` requires a ticket<br>→ Add \`ticket:‌ …\`.
         - ❌ `DP0404` in `grants/x.yaml:2:11`: \`1d6h\` is longer than role \`log\-reader\` may last:‌ 8h<br>→ Ask for 8h or less.
+
+        A comment with `/daypass help` tells what else can be asked for.
         ");
     }
 }

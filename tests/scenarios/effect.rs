@@ -60,6 +60,8 @@ async fn reviewers_read_who_gains_what_and_which_guards_fall() {
         1. 🟡 `security`: open. Approve with a code review: `team:platform-leads`, `team:security`: `carol`, `erin`
 
         **Tests** of the proposed policy: ✅ 7 tests passed
+
+        A comment with `/daypass help` tells what else can be asked for.
         "#);
     assert!(world.check(change).await.summary.contains("What merging this would change"));
 }

@@ -62,6 +62,8 @@ async fn one_hour_more_is_one_comment_and_one_review() {
 
     1. 🟡 `owner`: open. Approve with a code review: `group:dba`: `carol`, `dave`; widens at 2026-11-30 11:30 UTC
     2. ⚪ `security`: after the stage before it. `team:security`: `erin`
+
+    A comment with `/daypass help` tells what else can be asked for.
     ");
 
     world.wait(TimeDelta::minutes(20)).await;
@@ -268,6 +270,25 @@ async fn a_lost_database_reads_the_chain_from_git() {
     world.wait(TimeDelta::minutes(2)).await;
     assert!(!world.orders.is_member("orders_readonly", "alice"));
     assert!(world.grant_files().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_database_does_not_give_up_what_waits_for_approval() {
+    let world = World::new().await;
+    let request = alice_has_the_orders(&world).await;
+    world.alice().says(request, "/daypass extend 30m").await;
+    let extension = extension(&world).await;
+    world.lose_the_database().await;
+    world.settle().await;
+    assert_eq!(state(&world, extension).await, "open");
+    world.wait(TimeDelta::minutes(6)).await;
+    world.dave().approves(extension).await;
+    world.erin().approves(extension).await;
+    assert!(world.is_merged(extension).await, "{}", world.check(extension).await.summary);
+    world.wait(TimeDelta::minutes(143)).await;
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.wait(TimeDelta::minutes(1)).await;
+    assert!(!world.orders.is_member("orders_readonly", "alice"));
 }
 
 #[tokio::test]

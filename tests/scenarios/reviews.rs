@@ -46,7 +46,7 @@ async fn an_approval_from_before_the_last_push_does_not_count() {
     assert_eq!(world.check(request).await.conclusion, "success");
     world.alice().changes("alice-orders", &ORDERS.replace("Checkouts hang", "Checkouts are slow")).await;
     assert_ne!(world.check(request).await.conclusion, "success");
-    assert!(world.last_comment(request).await.contains("before the last push, and no longer counts"));
+    assert!(world.last_comment(request).await.contains("before the last push: what would be merged"));
     assert_eq!(world.alice().merges(request).await, StatusCode::METHOD_NOT_ALLOWED);
     world.dave().approves(request).await;
     assert_eq!(world.alice().merges(request).await, StatusCode::OK);

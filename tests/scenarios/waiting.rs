@@ -34,7 +34,7 @@ async fn a_push_makes_an_approval_stale_and_everybody_is_told() {
     world.alice().changes("alice-orders", &ORDERS.replace("Checkouts hang", "Checkouts are slow")).await;
     let said = world.last_comment(request).await;
     insta::assert_snapshot!(said.replace(&old[..7], "0123456"), @r"
-    🔁 The approval of `dave` was given for `0123456`, before the last push, and no longer counts: what would be merged is not what was read. Their review is dismissed, and they are asked again.
+    🔁 The approval of `dave` no longer counts: it was given for `0123456`, before the last push: what would be merged is not what they read. Daypass asks them to review it again; only a new approval counts.
     ");
     assert_eq!(review(&world, request).await, "DISMISSED");
     assert_eq!(asked(&world, request).await, ["carol", "dave"]);

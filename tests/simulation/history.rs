@@ -64,6 +64,15 @@ pub enum Action {
     Close {
         pull: usize,
     },
+    /// A request that was closed is opened again.
+    Reopen {
+        pull: usize,
+    },
+    /// Somebody comments `/daypass revoke` on a merged request.
+    Revoke {
+        who: usize,
+        pull: usize,
+    },
     /// A pull request that removes a file.
     AskRemoval {
         who: usize,
@@ -168,7 +177,7 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
         _ => Vec::new(),
     };
     let asked = [ask(who, slug, role, minutes), approve(3), approve(4)];
-    match rng.random_range(0..16) {
+    match rng.random_range(0..18) {
         // Planned, and out of the team before it starts; or nothing of the kind.
         0 | 1 => {
             let start_in = Some(rng.random_range(5..60));
@@ -232,6 +241,23 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
             steps.extend(before);
             steps.extend([wait(61), wait(600), wait(600), wait(61)]);
         }
+        // Half approved, closed and opened again, and then the other half.
+        16 => {
+            let (first, second) = [(3, 4), (4, 3)][rng.random_range(0..2)];
+            let life = [Action::Close { pull: NEWEST }, wait(5), Action::Reopen { pull: NEWEST }, wait(5)];
+            steps.extend([ask(who, slug, 1, minutes), approve(first), wait(5)]);
+            steps.extend(life);
+            steps.extend([approve(second), wait(61)]);
+        }
+        // Ended by a comment of somebody who may, or may not.
+        17 => {
+            steps.extend(asked);
+            steps.extend([
+                wait(61),
+                Action::Revoke { who: [who, 3, other][rng.random_range(0..3)], pull: NEWEST },
+                wait(61),
+            ]);
+        }
         // The database is lost while it runs.
         12 => {
             steps.extend(asked);
@@ -269,7 +295,9 @@ fn action(rng: &mut StdRng) -> Action {
         53 => Action::MergeThenApprove { pull, by: [3, 4][rng.random_range(0..2)] },
         54 => Action::MergeOtherContent { pull, minutes },
         55..56 => Action::Close { pull },
-        56..59 => Action::AskRemoval { who, slug },
+        56..57 => Action::Reopen { pull },
+        57..58 => Action::Revoke { who, pull },
+        58..59 => Action::AskRemoval { who, slug },
         59..61 => Action::PushGrant { slug, role, minutes, subject: who },
         61..62 => Action::PushRemoval { slug },
         // Mostly those who asked: a planned grant must not start for them any more.
@@ -329,6 +357,14 @@ impl fmt::Display for Action {
             }
             Self::Merge { who, pull } => write!(f, "{} presses merge on open pull request {pull}", PEOPLE[*who]),
             Self::Close { pull } => write!(f, "{} is closed", open_request(*pull)),
+            Self::Reopen { pull: NEWEST } => f.write_str("the request that was closed last is opened again"),
+            Self::Reopen { pull } => write!(f, "closed request {pull} is opened again"),
+            Self::Revoke { who, pull: NEWEST } => {
+                write!(f, "{} comments `/daypass revoke` on the newest merged request", PEOPLE[*who])
+            }
+            Self::Revoke { who, pull } => {
+                write!(f, "{} comments `/daypass revoke` on merged request {pull}", PEOPLE[*who])
+            }
             Self::AskRemoval { who, slug } => write!(f, "{} asks to remove {}", PEOPLE[*who], SLUGS[*slug]),
             Self::PushGrant { slug, role, minutes, subject } => write!(
                 f,

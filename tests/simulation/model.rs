@@ -87,7 +87,7 @@ pub struct Review {
     pub by: usize,
     pub approves: bool,
     pub version: usize,
-    /// Given after the merge.
+    /// Given after the merge, or an approval from before the request was reopened: it counts for nothing.
     pub late: bool,
 }
 
@@ -149,7 +149,7 @@ impl Model {
         Self { ever: members.clone(), members, ..Self::default() }
     }
 
-    fn was_in(&self, team: &str, who: usize) -> bool {
+    pub fn was_in(&self, team: &str, who: usize) -> bool {
         self.ever.get(team).is_some_and(|members| members.contains(&who))
     }
 

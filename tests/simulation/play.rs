@@ -162,6 +162,8 @@ impl Player {
                     self.call(5, Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
                 }
             }
+            Action::Reopen { pull } => self.reopen(pull).await,
+            Action::Revoke { who, pull } => self.revoke(who, pull).await,
             Action::AskRemoval { who, slug } => self.ask_removal(who, slug).await,
             Action::PushGrant { slug, role, minutes, subject } => {
                 let text = format!(
@@ -292,6 +294,46 @@ impl Player {
         match nth {
             NEWEST => open.last().copied(),
             _ => (!open.is_empty()).then(|| open[nth % open.len()]),
+        }
+    }
+
+    /// The index of a request for which that is so, by its place among them.
+    fn nth(&self, nth: usize, which: impl Fn(&Pull) -> bool) -> Option<usize> {
+        let found: Vec<usize> = (0..self.model.pulls.len()).filter(|&index| which(&self.model.pulls[index])).collect();
+        match nth {
+            NEWEST => found.last().copied(),
+            _ => (!found.is_empty()).then(|| found[nth % found.len()]),
+        }
+    }
+
+    /// Opens a closed request again. What was approved before is not approved any more; objections stand.
+    async fn reopen(&mut self, nth: usize) {
+        // After history was set back, its branch would carry along what was taken away.
+        let again = self.model.rewinds.is_empty();
+        let Some(index) = self.nth(nth, |pull| again && !pull.open && pull.merged.is_none()) else { return };
+        let path = format!("/pulls/{}", self.model.pulls[index].number);
+        if self.call(5, Method::PATCH, &path, json!({ "state": "open" })).await.is_some() {
+            self.sky.count("request reopened");
+            let pull = &mut self.model.pulls[index];
+            pull.open = true;
+            pull.reviews.iter_mut().filter(|review| review.approves).for_each(|review| review.late = true);
+            // GitHub tells times by the second: an approval in the same one counts as before.
+            self.world.advance(TimeDelta::seconds(2));
+        }
+    }
+
+    /// Comments that access should end. Whoever may say so, may have ended it.
+    async fn revoke(&mut self, who: usize, nth: usize) {
+        let Some(index) = self.nth(nth, |pull| pull.merged.is_some()) else { return };
+        let (number, slug, author) =
+            (self.model.pulls[index].number, self.model.pulls[index].slug, self.model.pulls[index].author);
+        let body = json!({ "body": "Done.\n\n/daypass revoke" });
+        if self.call(who, Method::POST, &format!("/issues/{number}/comments"), body).await.is_some() {
+            self.sky.count("revoked by a comment");
+            let may = who == author || ["data-platform", "security"].iter().any(|team| self.model.was_in(team, who));
+            if may {
+                self.model.removals.push((slug, self.world.now()));
+            }
         }
     }
 
