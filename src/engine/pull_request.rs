@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::record::record_judgement;
 use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::approval::ApprovalStatus;
@@ -9,7 +10,7 @@ use crate::access::decide::Verdict;
 use crate::access::facts::{PullRequest, PullState};
 use crate::access::judgement::Judgement;
 use crate::github::{MergeOutcome, Repository};
-use crate::ledger::{Event, EventKind};
+use crate::ledger::{Event, EventKind, details};
 use crate::policy::model::{MergeMode, Settings};
 use crate::policy::name::{Login, RepositoryName, TeamSlug};
 use crate::policy::{Policy, Principal};
@@ -89,18 +90,15 @@ impl Engine {
         let verdict = judgement.verdict();
         let effect = self.effect(github, repository, &base, policy, &judged).await?;
         let words = words::publication(judgement, policy, Next::Merge, &effect);
+        let version = details::policy_version(&base, &self.files(github, &base).await?);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, pull, judgement, policy).await?;
         // What was published is remembered before the merge: a crash in between must not make us say it twice.
         let mut tx = self.inner.store.begin().await?;
         tx.set_published(repository.as_str(), pull.number, &published).await?;
-        let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head, "title": words.title,
-            "author": pull.author.as_ref().map(|author| author.login.as_str()) });
-        let about = format!("pull-{}", pull.number);
-        let occasion = format!("{}-{verdict:?}", pull.head);
         let now = self.inner.clock.now();
-        tx.record(&Event::new(repository, EventKind::Decided, about, occasion, now, details)).await?;
+        record_judgement(&mut tx, repository, &judged, (version, &words.title), now).await?;
         tx.assert_held(claim).await?;
         tx.commit().await?;
         let mut tx = self.inner.store.begin().await?;
@@ -201,7 +199,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let mut tx = self.inner.store.begin().await?;
         if !pull.head_branch.starts_with(OWN_BRANCH) {
-            let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head });
+            let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head,
+                "author": pull.author });
             let about = format!("pull-{}", pull.number);
             let event =
                 Event::new(repository, EventKind::Withdrawn, about, &pull.head, self.inner.clock.now(), details);

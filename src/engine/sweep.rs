@@ -49,6 +49,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.schedule(&Job::Sync(repository.clone()), now).await?;
         tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
+        tx.schedule(&Job::Ledger(repository.clone()), now).await?;
         for id in over {
             tx.schedule(&Job::Revert(repository.clone(), id), now).await?;
         }

@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use crate::policy::name::RepositoryName;
 
+/// What Daypass alone pushes to.
+const LEDGER: &str = "refs/heads/daypass/ledger";
+
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
@@ -42,6 +45,8 @@ struct Payload {
     organization: Option<RawOrganisation>,
     pull_request: Option<Numbered>,
     issue: Option<RawIssue>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +83,8 @@ pub fn hint(event: &str, body: &[u8]) -> Hint {
             Some(RawIssue { number, pull_request: Some(_) }) => Hint::Pull { repository, number },
             _ => Hint::Nowhere,
         },
+        // The branch of the ledger is looked at before it is written, and with everything else.
+        ("push", _) if payload.reference.as_deref() == Some(LEDGER) => Hint::Nowhere,
         ("push" | "repository", Some(repository)) => Hint::Repository { repository },
         ("check_run", Some(repository)) if action == "rerequested" || action == "requested_action" => {
             Hint::Check { repository }
@@ -106,6 +113,8 @@ mod tests {
     fn what_is_unknown_asks_for_nothing() {
         assert_eq!(hint("star", br#"{"repository":{"full_name":"acme/access"}}"#), Hint::Nowhere);
         assert_eq!(hint("push", b"not json"), Hint::Nowhere);
+        let ledger = br#"{"ref":"refs/heads/daypass/ledger","repository":{"full_name":"acme/access"}}"#;
+        assert_eq!(hint("push", ledger), Hint::Nowhere);
         assert_eq!(hint("push", br#"{"repository":{"full_name":"../../x"}}"#), Hint::Nowhere);
         assert_eq!(hint("pull_request", br#"{"repository":{"full_name":"acme/access"}}"#), Hint::Nowhere);
     }

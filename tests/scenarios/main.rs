@@ -11,6 +11,7 @@ mod damage;
 mod effect;
 mod fog;
 mod github;
+mod ledger;
 mod life;
 mod outages;
 mod planned;
