@@ -126,9 +126,9 @@ impl LocalClone {
         }))
     }
 
-    /// The ledger's files in a tree, in order, with their blobs and sizes; and the paths of whatever else is there.
-    pub fn ledger_files(&self, tree: ObjectId) -> Result<(Vec<(LedgerFile, ObjectId)>, Vec<String>), CloneError> {
-        let (mut files, mut others) = (Vec::new(), Vec::new());
+    /// The ledger's files in a tree, in order, with their blobs.
+    pub fn ledger_files(&self, tree: ObjectId) -> Result<Vec<(LedgerFile, ObjectId)>, CloneError> {
+        let mut files = Vec::new();
         let mut waiting = vec![(String::new(), tree, 0)];
         while let Some((prefix, tree, depth)) = waiting.pop() {
             let tree = self.repository.find_tree(tree).map_err(broken)?;
@@ -144,13 +144,12 @@ impl LocalClone {
                     _ if kind == gix::objs::tree::EntryKind::Tree && depth < 3 => {
                         waiting.push((path, entry.oid().to_owned(), depth + 1));
                     }
-                    _ => others.push(path),
+                    _ => {}
                 }
             }
         }
         files.sort_by_key(|(file, _)| *file);
-        others.sort();
-        Ok((files, others))
+        Ok(files)
     }
 
     /// What differs between two trees, by path; folders that are the same are not looked into.
@@ -214,19 +213,15 @@ impl<'a> LedgerBranch<'a> {
     /// Walks over all lines in order, until told to stop.
     pub fn walk(&self, mut each: impl FnMut(LinePlace, &[u8], ReadLine) -> ControlFlow<()>) -> Result<(), CloneError> {
         let Some(commit) = self.clone.commit_facts(self.tip)? else { return Ok(()) };
-        for (file, blob) in self.clone.ledger_files(commit.tree)?.0 {
+        for (file, blob) in self.clone.ledger_files(commit.tree)? {
             let Some(content) = self.clone.ledger_blob(blob)? else {
                 if each(LinePlace { file, line: 0 }, &[], Err(LineError::TooLong)).is_break() {
                     return Ok(());
                 }
                 continue;
             };
-            let mut line = 0;
-            for bytes in content.split(|byte| *byte == b'\n') {
-                line += 1;
-                if bytes.is_empty() {
-                    continue;
-                }
+            let lines = (1..).zip(content.split(|byte| *byte == b'\n'));
+            for (line, bytes) in lines.filter(|(_, bytes)| !bytes.is_empty()) {
                 if each(LinePlace { file, line }, bytes, Entry::read_anyway(bytes)).is_break() {
                     return Ok(());
                 }

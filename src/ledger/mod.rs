@@ -11,6 +11,7 @@ pub mod details;
 mod event;
 mod file;
 pub mod replay;
+pub mod report;
 pub mod tell;
 pub mod verify;
 

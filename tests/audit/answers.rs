@@ -106,10 +106,15 @@ async fn the_record_is_exported_in_every_form() {
     let applied = ocsf.iter().find(|event| event["unmapped"]["kind"] == "applied").unwrap();
     assert_eq!((&applied["class_uid"], &applied["type_uid"]), (&3005.into(), &300_501.into()));
     assert_eq!(applied["user"]["name"], "alice");
+    // As published, without the descriptions: https://schema.ocsf.io/1.3.0
+    let schemas = [(3005, include_str!("ocsf/3005.json")), (3004, include_str!("ocsf/3004.json"))];
+    let schemas =
+        schemas.map(|(class, text)| (class, jsonschema::validator_for(&serde_json::from_str(text).unwrap()).unwrap()));
     for event in &ocsf {
-        for needed in ["activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"] {
-            assert!(!event[needed].is_null(), "{needed}: {event}");
-        }
+        let (_, schema) = schemas.iter().find(|(class, _)| event["class_uid"] == *class).unwrap();
+        let wrong: Vec<String> =
+            schema.iter_errors(event).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(wrong.is_empty(), "{wrong:#?} in {event:#}");
     }
 }
 
@@ -168,4 +173,21 @@ async fn a_ledger_from_before_anything_happened() {
     let clone = Clone::of(&world, &[]);
     let (code, found) = clone.verify();
     assert_eq!(code, 0, "{found:#?}");
+}
+
+#[tokio::test]
+async fn the_report_is_a_page_by_itself() {
+    let clone = a_clone().await;
+    let path = clone.path().join("report.html");
+    let (code, _, complaint) = clone.audit(&["report", "--output", path.to_str().unwrap()]);
+    assert_eq!(code, 0, "{complaint}");
+    let page = std::fs::read_to_string(&path).unwrap();
+    for part in ["<b>2</b>requests", "<b>1</b>grants", "orders-db-reader", "Time to approval", "<svg"] {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+    for outside in ["<script", "http://", "https://", "src=", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let (_, json, _) = clone.audit(&["report", "--json"]);
+    assert!(serde_json::from_str::<Value>(&json).unwrap()["suggestions"].is_array());
 }

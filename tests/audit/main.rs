@@ -8,6 +8,7 @@ mod support;
 
 mod answers;
 mod clone;
+mod large;
 mod tamper;
 
 use chrono::TimeDelta;

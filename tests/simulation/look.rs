@@ -198,6 +198,9 @@ impl Player {
         self.observe().await;
         // What it wakes itself up for is told first.
         self.check_access().await?;
+        if !restless {
+            self.check_ledger().await?;
+        }
         self.check_record().await?;
         match restless {
             true => Err("it does not come to rest: Daypass wakes itself up for ever".to_owned()),
@@ -332,7 +335,6 @@ impl Player {
                 return Err(format!("I3: {grant} is over, and is on record as ended {ended} times"));
             }
         }
-        self.check_ledger().await?;
         let queue = self.world.engine().store().queue().await.map_err(|error| error.to_string())?;
         if let Some(stuck) = queue.iter().find(|job| job.attempts > 0) {
             return Err(format!("I4: stuck: {} fails: {}", stuck.job, stuck.last_error.as_deref().unwrap_or_default()));

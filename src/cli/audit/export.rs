@@ -153,7 +153,8 @@ const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8
 const OCSF: &str = "1.3.0";
 
 /// Access that is given or taken away is User Access Management (3005); everything else is Entity Management (3004) of the grant, the
-/// request or the policy. <https://schema.ocsf.io/1.3.0/classes/user_access>
+/// request or the policy. Neither has a place for who did it, beside the person concerned: that is in `unmapped`, with all details.
+/// <https://schema.ocsf.io/1.3.0/classes/user_access>
 fn ocsf(entry: &Entry) -> Value {
     let (event, details) = (&entry.event, &entry.event.details);
     let (class, activity) = match event.kind {
@@ -170,7 +171,10 @@ fn ocsf(entry: &Entry) -> Value {
         EventKind::Failed => 3,
         _ => 1,
     };
-    let user = |value: &Value| json!({ "name": tell::who(value), "uid": value["id"].to_string() });
+    let user = |value: &Value| match value["id"].as_u64() {
+        Some(id) => json!({ "name": tell::who(value), "uid": id.to_string() }),
+        None => json!({ "name": tell::who(value) }),
+    };
     let mut written = json!({
         "activity_id": activity, "category_uid": 3, "class_uid": class, "type_uid": class * 100 + activity, "severity_id": severity,
         "time": event.at.timestamp_millis(), "message": tell::sentence(event),
@@ -179,14 +183,11 @@ fn ocsf(entry: &Entry) -> Value {
             "product": { "name": "Daypass", "vendor_name": "Daypass", "version": env!("CARGO_PKG_VERSION") } },
         "unmapped": { "kind": event.kind, "repository": event.repository, "hash": entry.hash, "prev": entry.prev, "details": details },
     });
-    let by = ["by", "requester", "author"].into_iter().find(|name| details[name].is_object());
-    if let Some(by) = by {
-        written["actor"] = json!({ "user": user(&details[by]) });
-    }
     if class == 3005 {
         written["user"] = user(&details["subject"]);
         written["privileges"] = json!([tell::entitlement(details)]);
-        written["resource"] = json!({ "name": details["entitlement"]["target"], "type": "target" });
+        let target = details["entitlement"]["target"].as_str().unwrap_or_default();
+        written["resource"] = json!({ "name": target, "type": "target" });
     } else {
         let kind = if details["grant"].is_string() { "grant" } else { "repository" };
         written["entity"] = json!({ "name": tell::about(event), "uid": event.id, "type": kind });

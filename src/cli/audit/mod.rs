@@ -3,6 +3,7 @@
 mod export;
 mod filter;
 mod log;
+mod report;
 mod show;
 mod verify;
 mod who;
@@ -33,6 +34,8 @@ enum AuditCommand {
     Show(show::ShowArgs),
     /// Writes the record in another form.
     Export(export::ExportArgs),
+    /// Writes the record in figures and plots: a page by itself.
+    Report(report::ReportArgs),
     /// Looks whether the record is whole, unaltered, and true to the history of the default branch.
     Verify(verify::VerifyArgs),
 }
@@ -54,6 +57,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<ExitCode, Failure> {
         AuditCommand::Who(args) => who::run(args),
         AuditCommand::Show(args) => show::run(args),
         AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Report(args) => report::run(args),
         AuditCommand::Verify(args) => verify::run(args),
     }
 }

@@ -111,7 +111,7 @@ fn human(id: &str, life: &Life, events: &[Entry]) -> String {
     field("ended", life.ended.as_ref().map(|(at, reason)| format!("{}, {}", tell::when(*at), tell::text(reason))));
     for (name, intervals) in &life.access {
         for interval in intervals {
-            let to = interval.to.map_or("now".to_owned(), |to| tell::when(to));
+            let to = interval.to.map_or("now".to_owned(), tell::when);
             field("access", Some(format!("{} from {} to {to}", tell::text(name), tell::when(interval.from))));
         }
     }

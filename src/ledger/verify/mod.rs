@@ -108,7 +108,7 @@ pub fn verify(clone: &LocalClone) -> Result<Verified, CloneError> {
     let commits = commits::read(clone, branch.tip, &claims, &mut found)?;
     history::compare(&history, &claims, &newest, &mut found);
     let Found { mut findings, more } = found;
-    findings.sort_by(|one, other| other.severity.cmp(&one.severity));
+    findings.sort_by_key(|fault| std::cmp::Reverse(fault.severity));
     if more > 0 {
         let message = format!("{more} more were found, and are left out here");
         let mut rest = Found::default();
