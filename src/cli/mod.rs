@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the input was judged invalid (findings were printed), 2 usage or configuration error, 3 something could
 //! not be reached.
 
+mod audit;
 mod demo;
 mod diff;
 mod explain;
@@ -32,6 +33,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answers who had what, when, who approved it and why, from a clone of the policy repository; offline.
+    Audit(audit::AuditArgs),
     /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
     Demo(demo::DemoArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
@@ -85,6 +88,7 @@ fn colour() -> bool {
 /// Runs the command line.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
+        Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Validate(args) => validate::run(&args),

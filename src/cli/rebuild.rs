@@ -36,8 +36,8 @@ pub(super) async fn run(args: RebuildArgs) -> Result<ExitCode, Failure> {
             .await
             .map_err(|error| unreachable(anyhow::anyhow!("{repository}: {error}; nothing is lost, run this again")))?;
         println!(
-            "{}: {} live grants ({} known before), {} ended because their file is gone, {} files refused",
-            rebuilt.repository, rebuilt.after, rebuilt.before, rebuilt.ended, rebuilt.refused
+            "{}: {} live grants ({} known before), {} ended because their file is gone, {} files refused; {} events in the ledger",
+            rebuilt.repository, rebuilt.after, rebuilt.before, rebuilt.ended, rebuilt.refused, rebuilt.events
         );
     }
     engine.store().close().await;

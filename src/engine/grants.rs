@@ -84,7 +84,8 @@ impl Engine {
         }
         let id = row.grant.id.clone();
         if !mutants::is(Mutant::ForgetEndEvent) {
-            tx.record(&Event::new(&row.repository, EventKind::Ended, &id, reason.as_str(), now, details)).await?;
+            tx.record(&Event::new(&row.repository, EventKind::Ended, &id, &row.grant.merge_commit, now, details))
+                .await?;
         }
         row.grant.state = State::Ended { at, reason: reason.clone() };
         tx.put_grant(&row).await?;

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Engine, EngineError};
 use crate::github::{RateLimit, Usage};
+use crate::policy::name::RepositoryName;
 use crate::store::Backlog;
 
 /// What is counted as it happens.
@@ -25,6 +26,7 @@ pub(super) struct Metrics {
     target_calls: Family<TargetCall, Counter>,
     steps_failed: Counter,
     unreadable: Family<[(&'static str, String); 1], Gauge>,
+    ledger_altered: Family<[(&'static str, String); 1], Counter>,
 }
 
 /// A call of a target.
@@ -47,10 +49,13 @@ impl Default for Metrics {
         let unreadable: Family<[(&'static str, String); 1], Gauge> = Family::default();
         let help = "Rows of the database that concern a target and cannot be read; `daypass rebuild` mends them";
         registry.register("unreadable_rows", help, Family::clone(&unreadable));
+        let ledger_altered: Family<[(&'static str, String); 1], Counter> = Family::default();
+        let help = "How often the branch of a ledger was found altered by somebody else than Daypass";
+        registry.register("ledger_altered", help, Family::clone(&ledger_altered));
         let version: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
         version.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "The version that runs", version);
-        Self { registry, late, target_calls, steps_failed, unreadable }
+        Self { registry, late, target_calls, steps_failed, unreadable, ledger_altered }
     }
 }
 
@@ -72,6 +77,11 @@ impl Metrics {
         self.unreadable.get_or_create(&[("target", target.to_owned())]).set(rows) != rows
     }
 
+    /// The branch of a ledger was found altered.
+    pub fn ledger_altered(&self, repository: &RepositoryName) {
+        self.ledger_altered.get_or_create(&[("repository", repository.to_string())]).inc();
+    }
+
     /// A step failed.
     pub fn failed(&self) {
         self.steps_failed.inc();
@@ -88,6 +98,7 @@ struct Now {
     deliveries: i64,
     /// Emergencies to be reviewed in time, and those that should have been.
     unreviewed: [(&'static str, u64); 2],
+    unwritten: Vec<(String, i64, DateTime<Utc>)>,
     clock_difference: f64,
     now: DateTime<Utc>,
 }
@@ -123,6 +134,7 @@ impl Engine {
                 [("waiting", all), ("overdue", overdue)]
             },
             deliveries: self.inner.store.count_waiting_deliveries().await?,
+            unwritten: self.inner.store.waiting_events().await?,
             clock_difference: difference.as_seconds_f64(),
             now,
         };
@@ -172,6 +184,17 @@ impl Collector for Now {
         let mut since = encoder.encode_descriptor("revocation_overdue", help, Some(&unit), MetricType::Gauge)?;
         for (target, _, seconds) in &self.overdue {
             ConstGauge::new(*seconds).encode(since.encode_family(&[("target", target.as_str())])?)?;
+        }
+        let help = "Events that are not on the branch of the ledger yet";
+        let mut events = encoder.encode_descriptor("ledger_events_waiting", help, None, MetricType::Gauge)?;
+        for (repository, count, _) in &self.unwritten {
+            ConstGauge::new(*count).encode(events.encode_family(&[("repository", repository.as_str())])?)?;
+        }
+        let (help, unit) = ("How long the oldest of them has been waiting", Unit::Seconds);
+        let mut age = encoder.encode_descriptor("ledger_oldest_waiting", help, Some(&unit), MetricType::Gauge)?;
+        for (repository, _, since) in &self.unwritten {
+            let waited = (self.now - *since).as_seconds_f64().max(0.0);
+            ConstGauge::new(waited).encode(age.encode_family(&[("repository", repository.as_str())])?)?;
         }
         let help = "Webhooks that were acknowledged and not looked at yet";
         let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;

@@ -21,6 +21,7 @@ mod error;
 mod extend;
 mod facts;
 mod grants;
+mod ledger;
 mod line;
 mod markdown;
 mod messages;
@@ -34,6 +35,7 @@ mod queue;
 mod rebuild;
 mod recall;
 mod reconcile;
+mod record;
 mod redeliver;
 mod repository;
 mod revert;
@@ -391,10 +393,10 @@ impl Engine {
 
     async fn perform(&self, claim: &Claim) -> Result<(), EngineError> {
         tracing::debug!(job = %claim.job, attempts = claim.attempts, "looking");
-        if let Job::Revert(repository, _) | Job::Cleanse(repository) = &claim.job
+        if let Job::Revert(repository, _) | Job::Cleanse(repository) | Job::Ledger(repository) = &claim.job
             && let Some(until) = self.inner.github.repository(repository).await?.scarce_until()
         {
-            // Access that is over is gone without it, and what was refused is not given.
+            // Access that is over is gone without it, what was refused is not given, and what happened is in the database.
             tracing::info!(job = %claim.job, %until, "little is left of what GitHub allows; this can wait");
             let tx = self.inner.store.begin().await?;
             return self.finish(claim, tx, Some(until)).await;
@@ -411,6 +413,7 @@ impl Engine {
             Job::Emergency(repository, id) => self.look_at_emergency(claim, repository, id).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
             Job::Target(name) => self.reconcile(claim, name).await,
+            Job::Ledger(repository) => self.look_at_ledger(claim, repository).await,
             Job::Redeliver => self.redeliver(claim).await,
             Job::Tidy => self.tidy(claim).await,
         }

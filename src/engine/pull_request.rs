@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::commands::{Heeding, Scene};
 use super::facts::Judged;
 use super::pending::given_up_at;
+use super::record::record_judgement;
 use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::approval::ApprovalStatus;
@@ -13,7 +14,7 @@ use crate::access::extension::NoExtension;
 use crate::access::facts::{PullRequest, PullState};
 use crate::access::judgement::Judgement;
 use crate::github::{MergeOutcome, Repository};
-use crate::ledger::{Event, EventKind};
+use crate::ledger::{Event, EventKind, details};
 use crate::policy::model::{MergeMode, Settings};
 use crate::policy::name::{Login, RepositoryName, TeamSlug};
 use crate::policy::{Policy, Principal};
@@ -121,6 +122,7 @@ impl Engine {
         let verdict = judgement.verdict();
         let effect = self.effect(github, repository, &base, policy, &judged).await?;
         let words = words::publication(judgement, policy, Next::Merge, &effect);
+        let version = details::policy_version(&base, &self.files(github, &base).await?);
         let findings = judgement.all_findings();
         let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, &judged.facts, judgement, policy).await?;
@@ -128,12 +130,8 @@ impl Engine {
         // What was published is remembered before the merge: a crash in between must not make us say it twice.
         let mut tx = self.inner.store.begin().await?;
         tx.set_published(repository.as_str(), pull.number, &published).await?;
-        let details = serde_json::json!({ "pull_request": pull.number, "head": pull.head, "title": words.title,
-            "author": pull.author.as_ref().map(|author| author.login.as_str()) });
-        let about = format!("pull-{}", pull.number);
-        let occasion = format!("{}-{verdict:?}", pull.head);
         let now = self.inner.clock.now();
-        tx.record(&Event::new(repository, EventKind::Decided, about, occasion, now, details)).await?;
+        record_judgement(&mut tx, repository, &judged, (version, &words.title), now).await?;
         if !pull.draft {
             tell_escalations(&mut tx, repository, pull.number, judgement, now).await?;
         }

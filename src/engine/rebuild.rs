@@ -20,6 +20,8 @@ pub struct Rebuilt {
     pub ended: usize,
     /// Files nobody vouches for; they are taken back.
     pub refused: usize,
+    /// Events that are on the branch of the ledger.
+    pub events: u64,
 }
 
 /// How often a serving process says that it is there.
@@ -51,6 +53,8 @@ impl Engine {
     /// Reads a policy repository anew, from the beginning. Targets are not touched: whoever serves next brings them to where they
     /// should be. No other process may work on the database.
     pub async fn rebuild(&self, repository: &RepositoryName) -> Result<Rebuilt, EngineError> {
+        // First, so that nothing that is on record is recorded anew.
+        let events = self.rebuild_ledger(repository).await?;
         let (store, now) = (&self.inner.store, self.inner.clock.now());
         let job = Job::Sync(repository.clone());
         let mut tx = store.begin().await?;
@@ -90,6 +94,7 @@ impl Engine {
             after: self.live_in(repository).await?,
             ended,
             refused: store.refusals(repository).await?.len(),
+            events,
         };
         let tx = store.begin().await?;
         self.finish(&claim, tx, None).await?;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::due::Due;
+use super::record::Whose;
 use super::{Engine, EngineError, words};
 use crate::access::grant::{GrantRef, State};
 use crate::access::plan::{Applied, Operation, Progress, plan};
@@ -227,6 +229,7 @@ impl Engine {
                 return Ok(Some(failure));
             }
         };
+        let subjects = self.subjects(&holders).await;
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
@@ -236,7 +239,8 @@ impl Engine {
         if !granted.standing {
             tx.close_call(entitlement).await?;
         }
-        self.record(&mut tx, EventKind::Applied, &holders, entitlement, receipt.as_ref()).await?;
+        let details = json!({ "entitlement": entitlement, "standing": granted.standing, "receipt": receipt });
+        self.record(&mut tx, EventKind::Applied, (&holders, &subjects), entitlement, &details).await?;
         look_at(&mut tx, &holders, now).await?;
         if self.inner.clock.instant().latest >= until {
             // It ended during the call, and whoever noticed may have seen nothing to take away yet.
@@ -359,13 +363,15 @@ impl Engine {
         self.still_held(claim).await?;
         match called {
             Ok(receipt) => {
+                let subjects = self.subjects(&leaving).await;
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
                 self.watch(&mut tx, entitlement).await?;
                 if !tx.forget_held(entitlement, revision).await? {
                     return Err(overtaken(entitlement));
                 }
-                self.record(&mut tx, EventKind::Removed, &leaving, entitlement, Some(&receipt)).await?;
+                let details = json!({ "entitlement": entitlement, "receipt": receipt });
+                self.record(&mut tx, EventKind::Removed, (&leaving, &subjects), entitlement, &details).await?;
                 look_at(&mut tx, &leaving, self.inner.clock.now()).await?;
                 tx.commit().await?;
                 self.measure(&leaving).await;
@@ -400,12 +406,17 @@ impl Engine {
         &self,
         tx: &mut Tx,
         kind: EventKind,
-        grants: &BTreeSet<GrantRef>,
+        (grants, subjects): (&BTreeSet<GrantRef>, &BTreeMap<GrantRef, Whose>),
         entitlement: &Entitlement,
-        receipt: Option<&Receipt>,
+        details: &serde_json::Value,
     ) -> Result<(), EngineError> {
         for grant in grants {
-            let details = serde_json::json!({ "grant": grant.id, "entitlement": entitlement, "receipt": receipt });
+            let mut details = details.clone();
+            details["grant"] = json!(grant.id);
+            if let Some((subject, role)) = subjects.get(grant) {
+                details["subject"] = json!(subject);
+                details["role"] = json!(role);
+            }
             let now = self.inner.clock.now();
             tx.record(&Event::new(&grant.repository, kind, &grant.id, entitlement, now, details)).await?;
         }
@@ -433,7 +444,9 @@ impl Engine {
         for row in rows {
             let occasion = if ending { "not-removed" } else { "failing" };
             let body = if ending { words::not_removed(&name, &error) } else { words::failing(&name, &error) };
-            let details = serde_json::json!({ "grant": row.grant.id, "entitlement": entitlement, "error": error });
+            let details = json!({ "grant": row.grant.id, "subject": row.grant.subject, "role": row.grant.role,
+                "entitlement": entitlement,
+                "ending": ending, "error": error });
             let event = Event::new(
                 &row.repository,
                 EventKind::Failed,

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use super::messages::message_id;
 use super::provenance::{Origin, Step};
+use super::record::record_merge;
 use super::{Engine, EngineError, words};
 use crate::access::change::grant_files;
 use crate::access::facts::{FileMode, PullRequest, PullState, TreeFile};
 use crate::access::grant::{EndReason, Grant, GrantId, GrantRef, State};
 use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
-use crate::ledger::{Event, EventKind};
+use crate::ledger::{Event, EventKind, details};
 use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::Settings;
@@ -185,17 +187,24 @@ impl Engine {
             }
         }
         let now = self.inner.clock.now();
+        let policy = step.base.as_ref().map(|base| details::policy_version(base, &step.before));
+        let policy_changed = policy_files(&step.before) != policy_files(&step.after);
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
+        if policy_changed || grant_files(&step.before) != grant_files(&step.after) {
+            record_merge(&mut tx, repository, step, now).await?;
+        }
         put_perhaps(&mut tx, found, known, now).await?;
         for effect in effects {
             match effect {
                 Effect::Begin(grant) => {
-                    if let Some(row) = rows.remove(&grant.id.slug).filter(|row| row.grant.id != grant.id) {
+                    let replaced = rows.remove(&grant.id.slug).filter(|row| row.grant.id != grant.id);
+                    let more = json!({ "policy": policy, "replaces": replaced.as_ref().map(|row| &row.grant.id) });
+                    if let Some(row) = replaced {
                         self.end(&mut tx, row, EndReason::Replaced, now).await?;
                     }
                     let over = revoked.contains(&grant.id).then(|| grant.clone());
-                    self.begin_grant(&mut tx, repository, *grant, now).await?;
+                    self.begin_grant(&mut tx, repository, *grant, more, now).await?;
                     if let Some(grant) = over {
                         let row = GrantRow { repository: repository.clone(), grant: *grant, revert_pull: None };
                         self.end(&mut tx, row, EndReason::Revoked, now).await?;
@@ -208,8 +217,9 @@ impl Engine {
                 }
                 Effect::Refuse(refusal) => {
                     tx.put_refusal(repository, &refusal).await?;
-                    let details =
-                        serde_json::json!({ "path": refusal.path, "commit": refusal.commit, "reason": refusal.reason });
+                    let pull = step.pull.as_ref().map(|pull| pull.number);
+                    let details = json!({ "path": refusal.path, "blob": refusal.blob, "commit": refusal.commit,
+                        "reason": refusal.reason, "pull_request": pull });
                     let event =
                         Event::new(repository, EventKind::Refused, &refusal.path, &refusal.commit, now, details);
                     tx.record(&event).await?;
@@ -222,9 +232,10 @@ impl Engine {
                 Effect::Doubt(_) => {}
             }
         }
-        if policy_files(&step.before) != policy_files(&step.after) {
+        if policy_changed {
             let pull = step.pull.as_ref().map(|pull| pull.number);
-            let details = serde_json::json!({ "commit": step.tip, "pull_request": pull });
+            let tree = details::policy_tree(&step.after);
+            let details = json!({ "commit": step.tip, "pull_request": pull, "policy": tree });
             tx.record(&Event::new(repository, EventKind::PolicyChanged, "policy", &step.tip, now, details)).await?;
             // Every open request is judged again under the new policy.
             tx.schedule(&Job::Sweep(repository.clone()), now).await?;
@@ -325,7 +336,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         if let Some(known) = known {
-            let details = serde_json::json!({ "before": known, "after": head });
+            let details = json!({ "before": known, "after": head });
             tx.record(&Event::new(repository, EventKind::HistoryRewritten, known, head, now, details)).await?;
         }
         for row in gone {
@@ -456,18 +467,22 @@ impl Engine {
         }
     }
 
-    /// A verified grant begins, is scheduled, or, found too late, is over already.
+    /// A verified grant begins, is scheduled, or, found too late, is over already. `details` are what else goes on record.
     async fn begin_grant(
         &self,
         tx: &mut Tx,
         repository: &RepositoryName,
         grant: Grant,
+        mut details: serde_json::Value,
         now: DateTime<Utc>,
     ) -> Result<(), EngineError> {
-        let details = serde_json::json!({ "grant": grant.id, "subject": grant.subject, "requester": grant.requester,
+        let of_grant = json!({ "grant": grant.id, "subject": grant.subject, "requester": grant.requester,
             "role": grant.role, "window": grant.window, "approvers": grant.approvers, "merge_commit": grant.merge_commit,
-            "reason": grant.reason, "ticket": grant.ticket, "break_glass": grant.break_glass,
+            "blob": grant.blob, "reason": grant.reason, "ticket": grant.ticket, "break_glass": grant.break_glass,
             "entitlements": grant.entitlements, "chain": grant.chain });
+        if let (Some(details), serde_json::Value::Object(of_grant)) = (details.as_object_mut(), of_grant) {
+            details.extend(of_grant);
+        }
         tx.record(&Event::new(repository, EventKind::Granted, &grant.id, &grant.merge_commit, now, details)).await?;
         tx.schedule(&Job::Grant(repository.clone(), grant.id.clone()), now).await?;
         for entitlement in &grant.entitlements {

@@ -56,13 +56,14 @@ impl Engine {
             State::Ended { reason, .. } => reason.as_str(),
             _ => "expiry",
         };
+        let ledger = self.ledger_trailer(repository).await?;
         let proposal = Proposal {
             branch: format!("{OWN_BRANCH}revert/{}-{}", id.slug, id.pull_request),
             path: path.clone(),
             content: None,
             title: words::revert_title(&row.grant),
-            message: words::revert_message(&row.grant, reason),
-            body: words::revert_body(&row.grant),
+            message: words::revert_message(&row.grant, reason) + &ledger,
+            body: words::revert_body(&row.grant) + &ledger,
         };
         let pull = self.propose(&github, &branch, &head, &proposal, row.revert_pull).await?;
         let now = self.inner.clock.now();

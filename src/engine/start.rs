@@ -54,7 +54,7 @@ impl Engine {
         }
         row.grant.state = State::Active;
         tx.put_grant(&row).await?;
-        let details = serde_json::json!({ "grant": id });
+        let details = serde_json::json!({ "grant": id, "subject": row.grant.subject, "role": row.grant.role });
         tx.record(&Event::new(repository, EventKind::Started, id, "start", now, details)).await?;
         ask_targets(&mut tx, &row, now).await?;
         tx.schedule(&Job::Grant(repository.clone(), id.clone()), now).await?;

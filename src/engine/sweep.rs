@@ -68,6 +68,7 @@ impl Engine {
         tx.schedule(&Job::Sync(repository.clone()), now).await?;
         tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
         self.schedule_emergencies(&mut tx, repository, unreviewed).await?;
+        tx.schedule(&Job::Ledger(repository.clone()), now).await?;
         for id in over {
             tx.schedule(&Job::Revert(repository.clone(), id), now).await?;
         }

@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use crate::policy::name::{CommitId, RepositoryName, UserId};
 
+/// What Daypass alone pushes to.
+const LEDGER: &str = "refs/heads/daypass/ledger";
+
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
@@ -68,6 +71,8 @@ struct Payload {
     check_run: Option<RawCheck>,
     requested_action: Option<RawAction>,
     sender: Option<RawSender>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +160,8 @@ pub fn hint(event: &str, body: &[u8]) -> Hint {
             let group = payload.merge_group.and_then(|group| Some((group.number()?, group.head_sha)));
             group.map_or(Hint::Nowhere, |(number, commit)| Hint::Queue { repository, number, commit })
         }
+        // The branch of the ledger is looked at before it is written, and with everything else.
+        ("push", _) if payload.reference.as_deref() == Some(LEDGER) => Hint::Nowhere,
         ("push" | "repository", Some(repository)) => Hint::Repository { repository },
         ("check_run", Some(repository)) if action == "rerequested" => Hint::Check { repository },
         ("check_suite", Some(repository)) if action == "rerequested" => Hint::Check { repository },
@@ -196,6 +203,8 @@ mod tests {
     fn what_is_unknown_asks_for_nothing() {
         assert_eq!(hint("star", br#"{"repository":{"full_name":"acme/access"}}"#), Hint::Nowhere);
         assert_eq!(hint("push", b"not json"), Hint::Nowhere);
+        let ledger = br#"{"ref":"refs/heads/daypass/ledger","repository":{"full_name":"acme/access"}}"#;
+        assert_eq!(hint("push", ledger), Hint::Nowhere);
         assert_eq!(hint("push", br#"{"repository":{"full_name":"../../x"}}"#), Hint::Nowhere);
         assert_eq!(hint("pull_request", br#"{"repository":{"full_name":"acme/access"}}"#), Hint::Nowhere);
     }

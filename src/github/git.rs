@@ -9,9 +9,10 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::people::RawAccount;
 use super::transport::segment;
 use super::{GithubError, Repository};
-use crate::access::facts::{FileMode, TreeFile};
+use crate::access::facts::{Account, FileMode, TreeFile};
 use crate::policy::name::{BlobId, CommitId, TreeId};
 
 /// A commit.
@@ -25,6 +26,36 @@ pub struct CommitInfo {
     pub parents: Vec<CommitId>,
     /// When it says it was committed. Whoever made the commit chose that; it is no proof of anything.
     pub committed_at: DateTime<Utc>,
+}
+
+/// Who made a commit, as far as GitHub vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorship {
+    /// The commit.
+    pub id: CommitId,
+    /// The account of its author; `None` if GitHub knows none.
+    pub author: Option<Account>,
+    /// Whether GitHub vouches for the signature. It signs what an app commits through its API:
+    /// <https://docs.github.com/en/authentication/managing-commit-signature-verification/about-commit-signature-verification>.
+    pub verified: bool,
+}
+
+#[derive(Deserialize)]
+struct RawListed {
+    sha: CommitId,
+    /// An account, null, or an object with nothing in it.
+    author: Option<serde_json::Value>,
+    commit: RawInner,
+}
+
+#[derive(Deserialize)]
+struct RawInner {
+    verification: Option<RawVerification>,
+}
+
+#[derive(Deserialize)]
+struct RawVerification {
+    verified: bool,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +192,47 @@ impl Repository {
         let commit = json!({ "message": message, "tree": tree.sha, "parents": [parent] });
         let commit: Made<CommitId> = self.change(Method::POST, &self.path("/git/commits"), &commit).await?;
         Ok(commit.sha)
+    }
+
+    /// Writes a commit with these texts on top of a tree; without one, with nothing but them. The commit and its tree.
+    /// <https://docs.github.com/en/rest/git/trees#create-a-tree>
+    pub async fn commit_texts(
+        &self,
+        parents: &[CommitId],
+        base: Option<&TreeId>,
+        files: &[(String, &str)],
+        message: &str,
+    ) -> Result<(CommitId, TreeId), GithubError> {
+        let entry = |(path, content): &(String, &str)| json!({ "path": path, "mode": "100644", "type": "blob", "content": content });
+        let entries: Vec<_> = files.iter().map(entry).collect();
+        let tree = match base {
+            Some(base) => json!({ "base_tree": base, "tree": entries }),
+            None => json!({ "tree": entries }),
+        };
+        let tree: Made<TreeId> = self.change(Method::POST, &self.path("/git/trees"), &tree).await?;
+        let commit = json!({ "message": message, "tree": tree.sha, "parents": parents });
+        let commit: Made<CommitId> = self.change(Method::POST, &self.path("/git/commits"), &commit).await?;
+        Ok((commit.sha, tree.sha))
+    }
+
+    /// The commits from `head` back to `known`, without that one; none if it is not among them.
+    pub async fn commits_since(
+        &self,
+        head: &CommitId,
+        known: &CommitId,
+    ) -> Result<Option<Vec<Authorship>>, GithubError> {
+        let path = self.path(&format!("/commits?sha={head}&per_page=100"));
+        let listed: Vec<RawListed> = self.list_until(&path, |listed: &RawListed| listed.sha == *known).await?;
+        let Some(end) = listed.iter().position(|listed| listed.sha == *known) else { return Ok(None) };
+        let since = listed.into_iter().take(end).map(|listed| Authorship {
+            id: listed.sha,
+            author: listed
+                .author
+                .and_then(|author| serde_json::from_value::<RawAccount>(author).ok())
+                .and_then(|author| author.account()),
+            verified: listed.commit.verification.is_some_and(|verification| verification.verified),
+        });
+        Ok(Some(since.collect()))
     }
 
     /// Creates a branch; false if there is one of that name.

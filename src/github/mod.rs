@@ -25,7 +25,7 @@ pub use app::{App, AppInfo, RateLimit, Repository, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, Button, CheckInfo, CheckRun, Conclusion};
 pub use deliveries::{Attempt, LogPage};
 pub use error::GithubError;
-pub use git::CommitInfo;
+pub use git::{Authorship, CommitInfo};
 pub use issues::{Closings, Comment, Reaction};
 pub use people::Membership;
 pub use pulls::{MergeOutcome, RequestedReviewers};

@@ -24,18 +24,23 @@ pub enum CloneError {
     /// Two revisions have no history in common.
     #[error("`{0}` and `{1}` have no commit in common: write `{0}..{1}` to compare them as they are")]
     Unrelated(String, String),
+    /// It has no branch of the ledger.
+    #[error(
+        "this clone has no branch {0}: bring it with `git fetch origin {0}`; if there is none on GitHub either, Daypass has written nothing yet, or somebody deleted it"
+    )]
+    NoLedger(&'static str),
     /// Something in it cannot be read.
     #[error("the clone cannot be read: {0} (`git fsck` tells more)")]
     Broken(String),
 }
 
-fn broken(error: impl std::fmt::Display) -> CloneError {
+pub(super) fn broken(error: impl std::fmt::Display) -> CloneError {
     CloneError::Broken(error.to_string())
 }
 
 /// A clone.
 pub struct LocalClone {
-    repository: gix::Repository,
+    pub(super) repository: gix::Repository,
 }
 
 impl std::fmt::Debug for LocalClone {

@@ -31,6 +31,8 @@ pub enum Job {
     Messages(RepositoryName, u64),
     /// Make a target as it is due to be.
     Target(TargetName),
+    /// See that what happened is on the branch of the ledger, and nothing else.
+    Ledger(RepositoryName),
     /// See whether webhooks went astray.
     Redeliver,
     /// Throw away what is no longer needed.
@@ -68,6 +70,7 @@ impl Job {
             Self::Pull(repository, _) | Self::Messages(repository, _) => repository.owner(),
             Self::Queue(repository, ..) => repository.owner(),
             Self::Sync(repository) | Self::Sweep(repository) | Self::Cleanse(repository) => repository.owner(),
+            Self::Ledger(repository) => repository.owner(),
             Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
             Self::Emergency(repository, _) => repository.owner(),
             Self::Grant(..) | Self::Target(_) | Self::Redeliver | Self::Tidy => "",
@@ -94,6 +97,7 @@ impl fmt::Display for Job {
             Self::Cleanse(repository) => write!(f, "cleanse {repository}"),
             Self::Messages(repository, number) => write!(f, "messages {repository} {number}"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Ledger(repository) => write!(f, "ledger {repository}"),
             Self::Redeliver => f.write_str("redeliver"),
             Self::Tidy => f.write_str("tidy"),
         }
@@ -119,6 +123,7 @@ impl FromStr for Job {
             ["sync", repository] => repository.parse().ok().map(Self::Sync),
             ["sweep", repository] => repository.parse().ok().map(Self::Sweep),
             ["cleanse", repository] => repository.parse().ok().map(Self::Cleanse),
+            ["ledger", repository] => repository.parse().ok().map(Self::Ledger),
             ["grant", repository, grant] => {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Grant(r, g))
             }

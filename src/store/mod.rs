@@ -15,6 +15,7 @@ mod grants;
 mod health;
 mod inbox;
 mod job;
+mod ledger;
 mod messages;
 mod patience;
 mod pulls;
@@ -28,7 +29,6 @@ use sha2::{Digest, Sha256};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions, Connection, Row};
 
-use crate::mutants::{self, Mutant};
 pub use commands::{Heeded, Press};
 pub use emergencies::Emergency;
 pub(crate) use entitlements::key as entitlement_key;
@@ -37,6 +37,7 @@ pub use error::{Reason, StoreError};
 pub use grants::{GrantRow, LiveOn, Refusal};
 pub use inbox::Delivery;
 pub use job::{Job, JobError, Lane};
+pub use ledger::LedgerPosition;
 pub use messages::Message;
 use patience::InTime;
 pub use pulls::Published;
@@ -181,13 +182,6 @@ impl Store {
             .await?;
         at.map(|at| time("marks", at)).transpose()
     }
-
-    /// Every event in order of time, for the record and for tests.
-    pub async fn events(&self) -> Result<Vec<crate::ledger::Event>, StoreError> {
-        let bodies: Vec<String> =
-            sqlx::query_scalar("SELECT body FROM events ORDER BY at, id").fetch_all(&self.pool).in_time().await?;
-        bodies.iter().map(|body| read_json("events", body)).collect()
-    }
 }
 
 impl Tx {
@@ -247,26 +241,6 @@ impl Tx {
             .in_time()
             .await?;
         Ok(())
-    }
-
-    /// Records an event; one that is there already is left as it is. True if it was new.
-    pub async fn record(&mut self, event: &crate::ledger::Event) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO events (id, at, repository, kind, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(key(&event.id))
-        .bind(event.at.timestamp_millis())
-        .bind(event.repository.as_str())
-        .bind(event.kind.as_str())
-        .bind(write_json(event))
-        .execute(&mut *self.tx)
-        .in_time()
-        .await?;
-        if mutants::is(Mutant::DoubleEvents) && !event.id.ends_with("again") {
-            let again = crate::ledger::Event { id: format!("{} again", event.id), ..event.clone() };
-            Box::pin(self.record(&again)).await?;
-        }
-        Ok(done.rows_affected() > 0)
     }
 }
 

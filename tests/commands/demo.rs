@@ -16,6 +16,7 @@ fn the_demo_tells_the_whole_story_and_keeps_the_policy_repository() {
         "does not count",
         "took it back",
         "the revert is merged",
+        "unaltered, and true to the history",
     ] {
         assert!(story.contains(part), "{part} is missing in:\n{story}");
     }
@@ -26,6 +27,18 @@ fn the_demo_tells_the_whole_story_and_keeps_the_policy_repository() {
         .output()
         .unwrap();
     assert!(String::from_utf8(log.stdout).unwrap().contains("Revert \"Grant prod-responder to alice\""));
+
+    // With everything else switched off, the clone answers.
+    for (arguments, part) in [
+        (&["show", "alice-prod"][..], "alice gets team prod-responders on github"),
+        (&["verify"], ": 0 errors"),
+        (&["log", "--kind", "refused"], "no merged pull request brought it"),
+    ] {
+        let answer =
+            daypass().arg("audit").args(arguments).arg("-C").arg(kept.join("auditors-clone")).output().unwrap();
+        let (said, complaint) = (String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+        assert!(answer.status.success() && said.contains(part), "{arguments:?}: {said}{complaint}");
+    }
 
     let again = daypass().args(["demo", "--headless", "--dir"]).arg(&kept).output().unwrap();
     assert_eq!(again.status.code(), Some(2), "it does not write over what is there");

@@ -17,6 +17,7 @@ mod extend;
 mod fog;
 mod forged;
 mod github;
+mod ledger;
 mod life;
 mod outages;
 mod planned;

@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::history::{PEOPLE, ROLES, SLUGS};
+use crate::ledger::Seen;
 use crate::model::{Model, TEAM, database_roles, gives};
 use crate::play::{Player, STANDING, STANDING_IN_TEAM, is_standing};
 
@@ -60,16 +61,20 @@ impl Player {
             for call in calls.iter().skip(self.calls_seen) {
                 let (late, call) = call.strip_prefix("late ").map_or((false, call.as_str()), |call| (true, call));
                 if let Some((what, login)) = call.strip_prefix("grant ").and_then(|rest| rest.split_once(" to ")) {
+                    self.seen.push(Seen { at: now, what: what.to_owned(), login: login.to_owned(), given: true });
                     self.may_be_given(what, login, late || resumed, &over)?;
                 }
                 if let Some((what, login)) = call.strip_prefix("revoke ").and_then(|rest| rest.split_once(" from ")) {
+                    self.seen.push(Seen { at: now, what: what.to_owned(), login: login.to_owned(), given: false });
                     self.may_be_taken(what, login, late || resumed, now, &granted)?;
                 }
             }
             for login in team.difference(&self.team_seen) {
+                self.seen.push(Seen { at: now, what: TEAM.to_owned(), login: (*login).to_owned(), given: true });
                 self.may_be_given(TEAM, login, resumed, &over)?;
             }
             for login in self.team_seen.difference(&team) {
+                self.seen.push(Seen { at: now, what: TEAM.to_owned(), login: (*login).to_owned(), given: false });
                 self.may_be_taken(TEAM, login, resumed, now, &granted)?;
             }
             (self.calls_seen, self.team_seen) = (calls.len(), team);
@@ -193,6 +198,9 @@ impl Player {
         self.observe().await;
         // What it wakes itself up for is told first.
         self.check_access().await?;
+        if !restless {
+            self.check_ledger().await?;
+        }
         self.check_record().await?;
         match restless {
             true => Err("it does not come to rest: Daypass wakes itself up for ever".to_owned()),

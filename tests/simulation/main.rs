@@ -10,6 +10,7 @@
 mod support;
 
 mod history;
+mod ledger;
 mod look;
 mod model;
 mod play;

@@ -12,6 +12,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::history::{Action, Event, NEWEST, PEOPLE, ROLES, SLUGS, TEAMS};
+use crate::ledger::Seen;
 use crate::model::{Model, POLICIES, Pull, Review, TEAM, Version, gives, policy};
 use crate::processes::Processes;
 use crate::sky::{FOG, Sky};
@@ -71,6 +72,7 @@ pub async fn play_recorded(history: &[Event], record: Option<PathBuf>) -> Outcom
         troubles: (0, 0),
         trouble_at: (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH),
         removal_pulls: Vec::new(),
+        seen: Vec::new(),
         asked: 0,
     };
     let failure = player.all(history).await.err();
@@ -119,6 +121,8 @@ pub struct Player {
     pub trouble_at: (DateTime<Utc>, DateTime<Utc>),
     /// Pull requests that remove a file: number and slug.
     pub removal_pulls: Vec<(u64, usize)>,
+    /// What the targets were seen to give and to take.
+    pub seen: Vec<Seen>,
     asked: usize,
 }
 

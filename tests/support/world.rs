@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daypass::engine::clock::Clock;
 use daypass::engine::{Engine, Options};
 use daypass::github::{App, Transport};
+use daypass::ledger::{Entry, LedgerFile, Link};
 use daypass::policy::name::RepositoryName;
 use daypass::sandbox::{self, Delivery, Sandbox, WebhookSink, starter_files};
 use daypass::store::Store;
@@ -210,6 +211,11 @@ impl World {
             let _ = std::fs::remove_file(self.dir.path().join(file));
         }
         self.restart().await;
+    }
+
+    /// The policy repository itself, as git keeps it.
+    pub fn repository(&self) -> std::path::PathBuf {
+        self.dir.path().join("github/access.git")
     }
 
     /// Where the database of Daypass is.
@@ -467,6 +473,52 @@ impl World {
     /// The kinds of the events on record, oldest first.
     pub async fn events(&self) -> Vec<String> {
         self.engine().store().events().await.unwrap().iter().map(|event| event.kind.as_str().to_owned()).collect()
+    }
+
+    /// The lines of the ledger's branch, in order; none if there is no branch.
+    pub async fn ledger(&self) -> Vec<String> {
+        let path = "/repos/acme/access/git/trees/daypass%2Fledger?recursive=1";
+        let (status, tree) = self.call("olga", Method::GET, path, Value::Null).await;
+        if status != StatusCode::OK {
+            return Vec::new();
+        }
+        let mut files: Vec<(LedgerFile, String)> = Vec::new();
+        for entry in tree["tree"].as_array().unwrap() {
+            if let Some(file) = LedgerFile::at(entry["path"].as_str().unwrap()) {
+                files.push((file, entry["sha"].as_str().unwrap().to_owned()));
+            }
+        }
+        files.sort();
+        let mut lines = Vec::new();
+        for (_, sha) in files {
+            let blob = self.get(&format!("/git/blobs/{sha}")).await;
+            let text: String = blob["content"].as_str().unwrap().split_whitespace().collect();
+            let text = String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines
+    }
+
+    /// Why the ledger is not what the database holds, each event once, in an unbroken chain; nothing if it is.
+    pub async fn ledger_differs(&self) -> Option<String> {
+        let mut last = Link::default();
+        let mut on_branch = Vec::new();
+        for line in self.ledger().await {
+            let entry = match Entry::read(line.as_bytes()) {
+                Ok(entry) => entry,
+                Err(error) => return Some(format!("{error}: {line}")),
+            };
+            if !entry.follows(&last) {
+                return Some(format!("event {} does not follow event {}", entry.seq, last.seq));
+            }
+            last = entry.link();
+            on_branch.push(entry.event.id);
+        }
+        let events = self.engine().store().events().await.unwrap();
+        let mut stored: Vec<String> = events.into_iter().map(|event| event.id).collect();
+        stored.sort();
+        on_branch.sort();
+        (stored != on_branch).then(|| format!("on the branch: {on_branch:#?}\nin the database: {stored:#?}"))
     }
 
     /// How often an event is on record.

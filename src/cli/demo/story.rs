@@ -1,11 +1,16 @@
 //! The story itself: what happens, in plain words, each step observed before the next one begins.
 
+use std::ops::ControlFlow;
+
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{Certificate, LineEnding, PrivateKey};
 
 use super::stage::{Check, Stage};
+use crate::ledger::verify::verify;
+use crate::ledger::{EventKind, LocalClone};
+use crate::policy::Severity;
 
 const MISTAKEN: &str = "role: prod-respnder\nduration: 1h\nticket: INC-4711\nreason: Checkouts hang since the deploy\n";
 const RIGHT: &str = "role: prod-responder\nduration: 1h\nticket: INC-4711\nreason: Checkouts hang since the deploy\n";
@@ -21,7 +26,8 @@ pub(super) async fn tell(stage: &Stage) -> anyhow::Result<()> {
     self_approval(stage).await?;
     direct_push(stage).await?;
     expiry(stage, request).await?;
-    history(stage).await
+    history(stage).await?;
+    audit(stage).await
 }
 
 fn step(title: &str) {
@@ -188,6 +194,37 @@ async fn history(stage: &Stage) -> anyhow::Result<()> {
         .context("the history cannot be read")?;
     quote(&log);
     ensure!(log.contains("Revert \"Grant prod-responder to alice\""), "the revert is not in the history");
+    Ok(())
+}
+
+async fn audit(stage: &Stage) -> anyhow::Result<()> {
+    step("The auditor takes a plain clone and asks whether the record is whole");
+    // Events wait half a minute for each other.
+    stage.pass(TimeDelta::seconds(31));
+    let repository = stage.dir.join("policy.git");
+    let is_written = || async {
+        let clone = LocalClone::at(&repository)?;
+        let mut written = false;
+        if let Ok(ledger) = clone.ledger() {
+            ledger.walk(|_, _, line| {
+                written |= line.is_ok_and(|(entry, _)| entry.event.kind == EventKind::Removed);
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(written.then_some(()))
+    };
+    stage.see("the end of alice's access in the ledger", is_written).await?;
+    let clone = stage.dir.join("auditors-clone");
+    let (from, to) = (repository.display().to_string(), clone.display().to_string());
+    stage.git(&["clone", "-q", &from, &to]).await?;
+    let verified = verify(&LocalClone::at(&clone)?)?;
+    let wrong = verified.findings.iter().find(|fault| fault.severity == Severity::Error);
+    ensure!(wrong.is_none(), "the record is not whole: {wrong:?}");
+    seen(format!(
+        "{} events in {} commits of daypass/ledger: unaltered, and true to the history",
+        verified.events, verified.commits
+    ));
+    quote(&format!("daypass audit show alice-prod -C {to}"));
     Ok(())
 }
 

@@ -1,0 +1,143 @@
+//! `daypass audit`: what happened, from a plain clone of the policy repository. Nobody is asked, nothing is written.
+
+mod export;
+mod filter;
+mod log;
+mod report;
+mod show;
+mod verify;
+mod who;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, unreachable, usage};
+use crate::ledger::{CloneError, Entry, LedgerBranch, Link, LocalClone};
+
+/// Arguments of `daypass audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Lists what happened, oldest first.
+    Log(log::LogArgs),
+    /// Tells who had a role, or access on a target, at a time.
+    Who(who::WhoArgs),
+    /// Tells the whole life of a grant.
+    Show(show::ShowArgs),
+    /// Writes the record in another form.
+    Export(export::ExportArgs),
+    /// Writes the record in figures and plots: a page by itself.
+    Report(report::ReportArgs),
+    /// Looks whether the record is whole, unaltered, and true to the history of the default branch.
+    Verify(verify::VerifyArgs),
+}
+
+/// Which clone is read, and how the answer is printed.
+#[derive(Debug, Args)]
+struct Source {
+    /// A clone of the policy repository.
+    #[arg(long, short = 'C', value_name = "DIR", default_value = ".")]
+    repository: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &AuditArgs) -> Result<ExitCode, Failure> {
+    match &args.command {
+        AuditCommand::Log(args) => log::run(args),
+        AuditCommand::Who(args) => who::run(args),
+        AuditCommand::Show(args) => show::run(args),
+        AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Report(args) => report::run(args),
+        AuditCommand::Verify(args) => verify::run(args),
+    }
+}
+
+impl Source {
+    fn open(&self) -> Result<LocalClone, Failure> {
+        LocalClone::at(&self.repository).map_err(failure)
+    }
+}
+
+/// What cannot be read is not the user's mistake; everything else is.
+fn failure(error: CloneError) -> Failure {
+    match error {
+        error @ CloneError::Broken(_) => unreachable(error),
+        error => usage(error),
+    }
+}
+
+/// What could not be read, in few words: the answer is a part of what there was.
+#[derive(Debug, Default)]
+struct Gaps {
+    unreadable: u64,
+    missing: u64,
+    first: Option<String>,
+}
+
+impl Gaps {
+    fn are_some(&self) -> bool {
+        self.unreadable + self.missing > 0
+    }
+
+    /// Says so, and makes that the exit code.
+    fn tell(&self) -> ExitCode {
+        let Some(first) = self.first.as_ref().filter(|_| self.are_some()) else { return ExitCode::SUCCESS };
+        anstream::eprintln!(
+            "daypass: this is a part of what there was: {} lines of the ledger cannot be read, {} events are missing. First: {first}. \
+             `daypass audit verify` tells more.",
+            self.unreadable,
+            self.missing
+        );
+        ExitCode::from(1)
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.first.is_none() {
+            self.first = Some(what());
+        }
+    }
+}
+
+/// Reads all events in order, one at a time. Lines that were edited are read, and count as unreadable all the same.
+fn read(branch: &LedgerBranch<'_>, mut each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<Gaps, Failure> {
+    let mut gaps = Gaps::default();
+    let mut last = Link::default();
+    let walked = branch.walk(|place, _, line| {
+        let shown = format!("{}:{}", place.file, place.line);
+        match line {
+            Ok((entry, fault)) => {
+                if let Some(fault) = fault {
+                    gaps.unreadable += 1;
+                    gaps.note(|| format!("{shown}: {fault}"));
+                }
+                if entry.seq > last.seq + 1 {
+                    gaps.missing += entry.seq - last.seq - 1;
+                    gaps.note(|| format!("{shown}: what came before event {} is missing", entry.seq));
+                }
+                if entry.seq > last.seq {
+                    last = entry.link();
+                }
+                each(entry)
+            }
+            Err(error) => {
+                gaps.unreadable += 1;
+                gaps.note(|| format!("{shown}: {error}"));
+                ControlFlow::Continue(())
+            }
+        }
+    });
+    walked.map_err(failure)?;
+    // What could not be read is missing for that very reason.
+    gaps.missing = gaps.missing.saturating_sub(gaps.unreadable);
+    Ok(gaps)
+}

@@ -1,0 +1,56 @@
+//! `daypass audit report`: the record in figures and plots, as a page by itself.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+
+use super::filter::Filter;
+use super::{Failure, Source, read};
+use crate::cli::usage;
+use crate::ledger::report::{Remark, Report, page};
+
+/// Arguments of `daypass audit report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Where the page is written; to the terminal if left out.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
+    let clone = args.source.open()?;
+    let branch = clone.ledger().map_err(super::failure)?;
+    let (mut report, mut newest) = (Report::default(), "nothing".to_owned());
+    let gaps = read(&branch, |entry| {
+        newest = format!("event {} {}", entry.seq, entry.hash);
+        if args.filter.takes(&entry) {
+            report.take(&entry.event);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let text = match args.source.json {
+        true => {
+            let remarks = |all: Vec<Remark>| -> Vec<_> {
+                all.iter().map(|one| json!({ "what": one.what, "evidence": one.evidence })).collect()
+            };
+            let (suggestions, anomalies) = (remarks(report.suggestions()), remarks(report.anomalies()));
+            format!("{:#}\n", json!({ "suggestions": suggestions, "anomalies": anomalies, "partial": gaps.are_some() }))
+        }
+        false => page(&report, &newest, gaps.are_some()),
+    };
+    match &args.output {
+        Some(path) => std::fs::write(path, text)
+            .with_context(|| format!("{} cannot be written", path.display()))
+            .map_err(usage)?,
+        None => print!("{text}"),
+    }
+    Ok(gaps.tell())
+}
