@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use daypass::access::given;
-use daypass::policy::{self, testcase};
+use daypass_fuzz::access::given;
+use daypass_fuzz::policy::{self, testcase};
 use libfuzzer_sys::fuzz_target;
 
 const BASE: &[u8] = include_bytes!("../../tests/hostile/base.yaml");

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let loaded = daypass::policy::load(&BTreeMap::from([("policies/x.yaml".to_owned(), bytes.to_vec())]), None);
+    let loaded = daypass_fuzz::policy::load(&BTreeMap::from([("policies/x.yaml".to_owned(), bytes.to_vec())]), None);
     if let Some(policy) = loaded.policy {
-        for test in daypass::access::rehearsal::run(&policy, |_| true) {
+        for test in daypass_fuzz::access::rehearsal::run(&policy, |_| true) {
             let _ = test.finding();
         }
     }
