@@ -21,7 +21,7 @@ pub enum Forfeit {
 /// What is left of a pull request that was reopened: it is as old as that, and nobody has approved it yet. An objection stays; only
 /// who made it, or a dismissal, takes it back.
 pub fn reopen(pull: &mut PullRequest, reviews: &mut [Review], reopened_at: Option<DateTime<Utc>>) {
-    let Some(reopened_at) = reopened_at.filter(|_| !mutants::is(Mutant::CountReviewsBeforeReopening)) else { return };
+    let Some(reopened_at) = reopened_at else { return };
     pull.created_at = pull.created_at.max(reopened_at);
     for review in reviews.iter_mut().filter(|review| is_from_before(review, Some(reopened_at))) {
         review.state = ReviewState::Dismissed;
@@ -58,7 +58,8 @@ pub fn forfeited<'a>(
 
 /// Whether an approval was given before the reopening; in the same second counts as before, and so does one without a time.
 fn is_from_before(review: &Review, reopened_at: Option<DateTime<Utc>>) -> bool {
-    review.state == ReviewState::Approved
+    !mutants::is(Mutant::CountReviewsBeforeReopening)
+        && review.state == ReviewState::Approved
         && reopened_at.is_some_and(|reopened| review.submitted_at.is_none_or(|given| given <= reopened))
 }
 

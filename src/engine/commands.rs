@@ -123,9 +123,7 @@ impl Engine {
 
     /// Whether a merged pull request may give something that is not known yet.
     pub(super) async fn is_unread(&self, scene: &Scene<'_>) -> Result<bool, EngineError> {
-        if !matches!(scene.pull.state, PullState::Merged { .. })
-            || !self.inner.store.live_grants_about(scene.repository, scene.pull.number).await?.is_empty()
-        {
+        if !matches!(scene.pull.state, PullState::Merged { .. }) || self.gives_access(scene).await? {
             return Ok(false);
         }
         let head = scene.github.head(scene.branch).await?;
@@ -151,9 +149,9 @@ impl Engine {
         let heeded = |outcome, closes| Heeded { comment: comment.id, verb: verb.clone(), outcome, closes };
         let now = self.inner.clock.now();
         // Ending what is running is done again by a new database: until the file is gone, it would begin again.
-        let is_final =
-            verb != "revoke" || !matches!(&scene.pull.state, PullState::Merged { at, .. } if comment.created_at >= *at);
-        let answered = is_final && comment.has_reactions && self.was_answered(scene.github, comment).await?;
+        let after_merge = matches!(&scene.pull.state, PullState::Merged { at, .. } if comment.created_at >= *at);
+        let runs = verb == "revoke" && after_merge && self.gives_access(scene).await?;
+        let answered = !runs && comment.has_reactions && self.was_answered(scene.github, comment).await?;
         if answered || !self.is_somebody(scene, by).await? {
             // GitHub does not always find who is there.
             if answered || now - comment.created_at > STRANGER {
@@ -183,6 +181,11 @@ impl Engine {
         tx.commit().await?;
         self.wake();
         self.follow_up(claim, scene, &decided).await
+    }
+
+    /// Whether somebody has access by a pull request.
+    async fn gives_access(&self, scene: &Scene<'_>) -> Result<bool, EngineError> {
+        Ok(!self.inner.store.live_grants_about(scene.repository, scene.pull.number).await?.is_empty())
     }
 
     /// Whether a comment has our answer as a reaction: a database that was lost knew it.

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::{Engine, EngineError, patience, pending};
 use crate::access::change::grant_files;
+use crate::github::GithubError;
 use crate::mutants::{self, Mutant};
 use crate::policy::name::RepositoryName;
 use crate::store::{Claim, Job};
@@ -55,7 +56,15 @@ impl Engine {
         let since = self.inner.store.mark(&heard).await?.unwrap_or(now - LONGEST_SILENCE) - OVERLAP;
         let unreviewed = self.inner.store.unreviewed(repository).await?;
         let mut about_grants = Vec::new();
-        for number in github.commented_since(since).await? {
+        let commented = match github.commented_since(since).await {
+            // Then each of them is found by its webhook, or not; the next look is at fewer.
+            Err(GithubError::Invalid { message }) => {
+                tracing::warn!(%repository, message, "there are too many new comments to look at all");
+                Default::default()
+            }
+            commented => commented?,
+        };
+        for number in commented {
             if !self.inner.store.live_grants_about(repository, number).await?.is_empty() {
                 about_grants.push(number);
             }

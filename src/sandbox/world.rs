@@ -308,8 +308,14 @@ impl Sandbox {
         check.map(|check| check.actions.iter().map(identifier).collect()).unwrap_or_default()
     }
 
-    /// Another app writes a green check run of this name on a commit; its id.
-    pub fn add_foreign_check(&self, repository: &str, head: &str, name: &str) -> Result<u64, SandboxError> {
+    /// Another app writes a green check run on a commit, by our name and with our own name for it; its id.
+    pub fn add_foreign_check(
+        &self,
+        repository: &str,
+        head: &str,
+        name: &str,
+        external_id: &str,
+    ) -> Result<u64, SandboxError> {
         let now = self.clock().now();
         self.arrange(|state| {
             let id = state.id();
@@ -319,7 +325,7 @@ impl Sandbox {
                 head: head.to_owned(),
                 status: "completed".to_owned(),
                 conclusion: Some("success".to_owned()),
-                external_id: String::new(),
+                external_id: external_id.to_owned(),
                 details_url: None,
                 title: None,
                 summary: None,

@@ -84,7 +84,7 @@ async fn a_press_on_something_else_than_our_check_does_nothing() {
     let waiting = world.alice().asks("second", ORDERS).await;
     world.alice().presses(waiting, "revoke").await;
     let head = world.get(&format!("/pulls/{request}")).await["head"]["sha"].as_str().unwrap().to_owned();
-    let foreign = world.sandbox.add_foreign_check("access", &head, "daypass").unwrap();
+    let foreign = world.sandbox.add_foreign_check("access", &head, "daypass", &format!("pull-{request}")).unwrap();
     let body = json!({ "repository": "access", "check_run": foreign, "identifier": "revoke", "login": "alice" });
     world.call("alice", Method::POST, "/_sandbox/actions", body).await;
     world.settle().await;

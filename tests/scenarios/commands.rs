@@ -82,6 +82,7 @@ async fn alice_ends_her_access_with_one_line_even_while_it_cannot_be_merged() {
     world.sandbox.disturb(None);
     world.wait(TimeDelta::minutes(2)).await;
     assert!(world.grant_files().await.is_empty());
+    assert_eq!(world.reactions(comment).await, ["eyes", "rocket"]);
     let ended = world.record("ended").await;
     assert_eq!((ended.len(), &ended[0]["by"]["login"]), (1, &json!("alice")));
     let said = world.comments(request).await;
@@ -328,4 +329,10 @@ async fn a_lost_database_does_not_bring_revoked_access_back() {
     world.sandbox.disturb(None);
     world.wait(TimeDelta::minutes(2)).await;
     assert!(world.grant_files().await.is_empty());
+    // Once it is gone for good, the next database has nothing to add.
+    let said = world.comments(request).await;
+    world.lose_the_database().await;
+    world.bob().says(request, "Thanks").await;
+    world.wait(TimeDelta::minutes(12)).await;
+    assert_eq!(world.comments(request).await, said);
 }

@@ -98,7 +98,7 @@ async fn a_green_check_of_the_same_name_by_another_app_lets_nothing_pass() {
     let world = World::new().await;
     let request = world.alice().asks("alice-orders", ORDERS).await;
     let head = world.get(&format!("/pulls/{request}")).await["head"]["sha"].as_str().unwrap().to_owned();
-    let foreign = world.sandbox.add_foreign_check("access", &head, "daypass").unwrap();
+    let foreign = world.sandbox.add_foreign_check("access", &head, "daypass", &format!("pull-{request}")).unwrap();
     assert_eq!(world.alice().merges(request).await, StatusCode::METHOD_NOT_ALLOWED, "the rule names the app");
     // A rule that forgot to: the merge goes through, and gives nothing.
     world.sandbox.protect("access", daypass::sandbox::BranchRule::default()).unwrap();

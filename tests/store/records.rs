@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use daypass::access::command::Outcome;
+use daypass::access::extension::Chain;
 use daypass::access::grant::{EndReason, Grant, GrantRef, State};
 use daypass::access::plan::{Applied, Progress};
 use daypass::ledger::{Event, EventKind};
 use daypass::policy::entitlement::{Access, Entitlement};
 use daypass::policy::name::{TargetName, UserId};
-use daypass::store::{GrantRow, Message, Published, ReadSoFar, Refusal, Store, Tx};
+use daypass::store::{GrantRow, Heeded, Message, Press, Published, ReadSoFar, Refusal, Store, Tx};
 use daypass::target::Receipt;
 use serde_json::json;
 
@@ -22,6 +24,8 @@ on_both!(
     applied_access_is_found_by_target_and_keeps_its_receipt,
     refused_files_keep_their_pull_request_until_they_are_gone,
     texts_of_any_length_and_content_can_be_kept,
+    a_command_is_decided_once_and_a_press_is_looked_at_once,
+    a_pull_request_is_about_what_it_brought_reverts_or_began,
 );
 
 /// One transaction.
@@ -266,4 +270,63 @@ async fn texts_of_any_length_and_content_can_be_kept(database: &Database) {
     .await;
     assert!(store.waiting_messages(&acme(), 7).await.unwrap().is_empty());
     assert!(store.refusals(&acme()).await.unwrap().is_empty() && store.held_one(&certificate).await.unwrap().is_none());
+}
+
+async fn a_command_is_decided_once_and_a_press_is_looked_at_once(database: &Database) {
+    let store = database.open().await;
+    let denied = Heeded { comment: 41, verb: "deny".to_owned(), outcome: Outcome::Done, closes: true };
+    let press = Press {
+        delivery: "guid".to_owned(),
+        pull_request: 7,
+        check_run: u64::MAX >> 1,
+        button: "revoke".to_owned(),
+        account: UserId(9),
+    };
+    for outcome in [Outcome::Done, Outcome::Refused] {
+        write(&store, async |tx| {
+            tx.heed(&acme(), 7, &Heeded { outcome, ..denied.clone() }, noon()).await.unwrap();
+            tx.press(&acme(), &press, noon()).await.unwrap();
+        })
+        .await;
+    }
+    assert_eq!(store.heeded(&acme(), 7).await.unwrap(), [(denied.clone(), false)], "what was decided first stays");
+    assert_eq!(store.waiting_presses(&acme(), 7).await.unwrap(), std::slice::from_ref(&press));
+    assert_eq!(store.waiting_presses(&acme(), 8).await.unwrap(), []);
+    write(&store, async |tx| {
+        tx.heeded(&acme(), 41, noon()).await.unwrap();
+        tx.pressed("guid", noon()).await.unwrap();
+        tx.press(&acme(), &press, noon()).await.unwrap();
+    })
+    .await;
+    assert_eq!(store.heeded(&acme(), 7).await.unwrap(), [(denied, true)]);
+    assert_eq!(store.waiting_presses(&acme(), 7).await.unwrap(), [], "a delivery that comes again is known");
+}
+
+async fn a_pull_request_is_about_what_it_brought_reverts_or_began(database: &Database) {
+    let store = database.open().await;
+    let first = grant("a", 1, ended());
+    let mut second = grant("a", 5, State::Active);
+    second.grant.chain = Some(Chain { extends: first.grant.id.clone(), first: first.grant.id.clone(), since: noon() });
+    second.revert_pull = Some(9);
+    // In the same pull request as the first, and another grant in the same file, later.
+    let (beside, later) = (grant("b", 1, State::Scheduled), grant("c", 6, State::Active));
+    write(&store, async |tx| {
+        for row in [&first, &second, &beside, &later] {
+            tx.put_grant(row).await.unwrap();
+        }
+        assert!(tx.is_live(&acme(), &second.grant.id).await.unwrap());
+        assert!(!tx.is_live(&acme(), &first.grant.id).await.unwrap());
+        tx.set_extension(&acme(), &second.grant.id, 11).await.unwrap();
+        tx.set_extension(&acme(), &second.grant.id, 12).await.unwrap();
+        assert_eq!(tx.extension_of(&acme(), &second.grant.id).await.unwrap(), Some(12));
+        assert_eq!(tx.extension_of(&acme(), &first.grant.id).await.unwrap(), None);
+    })
+    .await;
+    for (pull, about) in [(1, vec!["a#5", "b#1"]), (5, vec!["a#5"]), (9, vec!["a#5"]), (6, vec!["c#6"]), (2, vec![])] {
+        let found = store.live_grants_about(&acme(), pull).await.unwrap();
+        let found: Vec<String> = found.iter().map(|row| row.grant.id.to_string()).collect();
+        assert_eq!(found, about, "pull request {pull}");
+    }
+    let by_content = store.grant_by_content(&acme(), &"a".parse().unwrap(), &first.grant.blob).await.unwrap();
+    assert_eq!(by_content.map(|row| row.grant.id), Some(second.grant.id), "the one that lasts longest");
 }

@@ -1,0 +1,79 @@
+//! What happened before a request, and is going on beside it: denials that cool down, and roles of which only so many may be held at
+//! the same time.
+
+use chrono::{DateTime, Utc};
+
+use super::decide::{Case, finding};
+use super::facts::Account;
+use super::grant::{GrantId, Window};
+use super::text::when;
+use crate::policy::model::Role;
+use crate::policy::name::{RoleName, UserId};
+use crate::policy::{Code, Finding, Request};
+
+/// What is known, as far as the policy asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// Requests that were denied.
+    pub denials: Vec<Denial>,
+    /// Grants that are not over, other than those of the pull request and those it takes the place of.
+    pub holders: Vec<Holder>,
+}
+
+/// A request that was denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// Who would have got the access.
+    pub subject: UserId,
+    /// The role.
+    pub role: RoleName,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A grant that is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Which one.
+    pub grant: GrantId,
+    /// The role.
+    pub role: RoleName,
+    /// When access is due.
+    pub window: Window,
+}
+
+/// What speaks against a request for that.
+pub(super) fn refusals(
+    request: &Request,
+    role: &Role,
+    (subject, window): (&Account, Window),
+    case: Case<'_>,
+) -> Vec<Finding> {
+    let (history, judged_at) = (&case.facts.history, case.merged_at().unwrap_or(case.now));
+    let mut findings = Vec::new();
+    let cool_down = case.policy.approvals.get(&role.approval).and_then(|rule| rule.cool_down);
+    // An emergency does not wait: whoever used it has to answer for it afterwards.
+    if let Some(cool_down) = cool_down.filter(|_| !request.break_glass) {
+        let same = |denial: &&Denial| denial.subject == subject.id && denial.role == role.name;
+        let until = history.denials.iter().filter(same).map(|denial| denial.at + cool_down.delta()).max();
+        if let Some(until) = until.filter(|until| judged_at < *until) {
+            let message = format!(
+                "role `{}` was denied to `{}` a short while ago; it can be asked for again at {}",
+                role.name,
+                subject.login,
+                when(until)
+            );
+            findings.push(finding(request, "role", Code::DeniedRecently, message, Code::DeniedRecently.explanation()));
+        }
+    }
+    if let Some(limit) = role.limit {
+        let beside = |holder: &&Holder| holder.role == role.name && holder.window.overlaps(window);
+        let held = history.holders.iter().filter(beside).count();
+        if held >= usize::try_from(limit).unwrap_or(usize::MAX) {
+            let message =
+                format!("role `{}` is held by {held} at that time, and {limit} may have it at once", role.name);
+            findings.push(finding(request, "role", Code::RoleFull, message, Code::RoleFull.explanation()));
+        }
+    }
+    findings
+}
