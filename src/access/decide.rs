@@ -13,6 +13,7 @@ use super::entitlements::{self, Recipient};
 use super::extension::Extension;
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review};
 use super::grant::{Grant, GrantId, Window};
+use super::history::{self, History};
 use super::machine;
 use super::principals::includes;
 use crate::mutants::{self, Mutant};
@@ -33,6 +34,8 @@ pub struct PullFacts {
     pub reviews: Vec<Review>,
     /// The running grant it extends, if Daypass opened it for that.
     pub extends: Option<Extension>,
+    /// What happened before, and is going on beside it.
+    pub history: History,
 }
 
 impl PullFacts {
@@ -56,7 +59,7 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn merged_at(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn merged_at(&self) -> Option<DateTime<Utc>> {
         match self.facts.pull.state {
             PullState::Merged { at, .. } => Some(at),
             _ => None,
@@ -205,6 +208,7 @@ pub fn decide(request: &Request, case: Case<'_>) -> Decision {
     }
     decision.findings.extend(obstacles.into_iter().map(|obstacle| about_request(request, obstacle)));
     decision.findings.extend(planning(request, judged_at));
+    decision.findings.extend(history::refusals(request, role, (&subject, window), case));
     let (involved, unknown) = involved(case.facts, Some(&subject), case);
     decision.findings.extend(unknown);
     let mut approval = approve(request, role, &involved, &scope, case);

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::change::{GrantChanges, Subject};
 use super::decide::{Case, Decision, PullFacts, decide};
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review, ReviewState};
+use super::history::History;
 use super::judgement::{self, Proposal};
 use super::principals::Needs;
 use crate::policy::name::{CommitId, Login, UserId};
@@ -105,7 +106,7 @@ impl Accounts {
             created_at,
             labels: BTreeSet::new(),
         };
-        PullFacts { pull, commits, reviews, extends: None }
+        PullFacts { pull, commits, reviews, extends: None, history: History::default() }
     }
 
     /// Of everything that is given, what the server would have read.

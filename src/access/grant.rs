@@ -89,6 +89,11 @@ impl Window {
         Self { starts_at, ends_at }
     }
 
+    /// Whether access is due in both at some time.
+    pub fn overlaps(&self, other: Self) -> bool {
+        self.starts_at < other.ends_at && other.starts_at < self.ends_at
+    }
+
     /// Whether access is due at `time`.
     pub fn contains(&self, time: DateTime<Utc>) -> bool {
         self.starts_at <= time && time < self.ends_at

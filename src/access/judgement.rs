@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::approval::ApprovalStatus;
 use super::change::Subject;
 use super::decide::{self, Case, Decision, PullFacts, Removal, Verdict, has_error, verdict_of};
-use super::grant::Grant;
+use super::grant::{Grant, GrantId};
+use super::history::Holder;
 use super::principals::Needs;
 use super::rehearsal::Tally;
 use crate::policy::name::Slug;
@@ -113,10 +114,17 @@ pub fn needs(proposal: &Proposal, facts: &PullFacts, policy: &Policy) -> Needs {
 pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
     let mut findings = proposal.findings;
     let mut requests = Vec::new();
+    // What one pull request asks for is asked for together: each counts for those after it.
+    let mut facts = case.facts.clone();
     for request in proposal.requests {
         match request {
             Ok(request) => {
-                let mut decision = decide::decide(&request, case);
+                let mut decision = decide::decide(&request, Case { facts: &facts, ..case });
+                facts.history.holders.push(Holder {
+                    grant: GrantId { slug: request.slug.clone(), pull_request: facts.pull.number },
+                    role: request.role.clone(),
+                    window: decision.window,
+                });
                 if let Some(grant) = proposal.replaced.get(&request.slug) {
                     decision.findings.extend(decide::replacement(&request, grant, &decision, case));
                     decision.replaces = Some(grant.clone());

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod forfeit;
 pub mod given;
 pub mod grant;
+pub mod history;
 pub mod impact;
 pub mod judgement;
 mod machine;

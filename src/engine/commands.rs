@@ -14,7 +14,7 @@ use crate::access::explain::Tree;
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::grant::{EndReason, GrantId};
 use crate::github::{Comment, GithubError, Reaction, Repository};
-use crate::ledger::{Event, EventKind};
+use crate::ledger::{Denied, Event, EventKind};
 use crate::policy::name::{CommitId, RepositoryName};
 use crate::policy::{Loaded, Policy};
 use crate::store::{Claim, GrantRow, Heeded, Job, Message, Tx};
@@ -308,7 +308,10 @@ impl Engine {
             let why = "Only somebody who may approve this request can deny it. Whoever asked withdraws it by closing the pull request.";
             return Ok(Reply::refused(why));
         }
-        let details = serde_json::json!({ "pull_request": scene.pull.number, "head": scene.pull.head, "by": ask.by, "reason": reason });
+        let requests = judged.judgement.requests.iter().filter_map(|decision| {
+            Some(Denied { subject: decision.subject.as_ref()?.id, role: decision.request.role.clone() })
+        });
+        let details = serde_json::json!({ "pull_request": scene.pull.number, "head": scene.pull.head, "by": ask.by, "reason": reason, "requests": requests.collect::<Vec<_>>() });
         let about = format!("pull-{}", scene.pull.number);
         let event =
             Event::new(scene.repository, EventKind::Denied, about, ask.occasion, self.inner.clock.now(), details);

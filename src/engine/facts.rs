@@ -10,7 +10,8 @@ use crate::access::decide::{Case, PullFacts};
 use crate::access::extension::{Extension, NoExtension};
 use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, Review, ReviewState, TreeFile};
 use crate::access::forfeit::{self, Forfeit};
-use crate::access::grant::{EndReason, State};
+use crate::access::grant::{EndReason, Grant, State};
+use crate::access::history::{History, Holder};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
@@ -108,15 +109,46 @@ impl Engine {
                 }
             }
         }
+        let history = self.history(repository, &proposal, policy, &pull, judged_at).await?;
         let (facts, forfeited) = match proposal.subject {
-            Subject::Unrelated => (PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends }, Vec::new()),
+            Subject::Unrelated => (
+                PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends, history: History::default() },
+                Vec::new(),
+            ),
             _ => self.hearing(github, pull, extends).await?,
         };
+        let facts = PullFacts { history, ..facts };
         let needs = judgement::needs(&proposal, &facts, policy);
         let directory = self.directory(github, &needs).await?;
         let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
         let judgement = judgement::judge(proposal, case);
         Ok(Judged { judgement, facts, head_files, changed, directory, forfeited, no_extension })
+    }
+
+    /// What happened before, and is going on beside a request, as far as the policy asks for it.
+    async fn history(
+        &self,
+        repository: &RepositoryName,
+        proposal: &Proposal,
+        policy: &Policy,
+        pull: &PullRequest,
+        judged_at: DateTime<Utc>,
+    ) -> Result<History, EngineError> {
+        let asked = || proposal.requests.iter().flatten().filter_map(|request| policy.roles.get(&request.role));
+        let cool_down = asked().filter_map(|role| policy.approvals.get(&role.approval)?.cool_down).max();
+        let mut history = History::default();
+        if let Some(cool_down) = cool_down {
+            history.denials = self.inner.store.denials(repository, judged_at - cool_down.delta()).await?;
+        }
+        if asked().any(|role| role.limit.is_some()) {
+            let live = self.inner.store.live_grants_in(repository).await?.into_iter().map(|row| row.grant);
+            let beside = live.filter(|grant| {
+                grant.id.pull_request != pull.number && !proposal.replaced.contains_key(&grant.id.slug)
+            });
+            let holder = |grant: Grant| Holder { grant: grant.id, role: grant.role, window: grant.window };
+            history.holders = beside.map(holder).collect();
+        }
+        Ok(history)
     }
 
     /// What people did and said about a pull request, since it was opened or reopened last.
@@ -137,7 +169,7 @@ impl Engine {
         let forfeited = forfeit::forfeited(&reviews, &pull.head, reopened_at);
         let forfeited = forfeited.into_iter().map(|(review, why)| (review.clone(), why)).collect();
         forfeit::reopen(&mut pull, &mut reviews, reopened_at);
-        Ok((PullFacts { pull, commits, reviews, extends }, forfeited))
+        Ok((PullFacts { pull, commits, reviews, extends, history: History::default() }, forfeited))
     }
 
     /// The running grant that a pull request extends which Daypass opened for that: the one that the file gave, by what is known and

@@ -7,6 +7,7 @@ use super::{Engine, EngineError, words};
 use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::{Case, PullFacts};
 use crate::access::grant::{EndReason, Grant, GrantId, State, Transition};
+use crate::access::history::History;
 use crate::access::principals::Needs;
 use crate::access::start::obstacles;
 use crate::github::Repository;
@@ -84,7 +85,8 @@ impl Engine {
             Err(findings) => return Ok(findings),
         };
         let pull = github.pull(grant.id.pull_request).await?;
-        let facts = PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None };
+        let facts =
+            PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None, history: History::default() };
         let mut needs = policy.roles.get(&request.role).map(|role| Needs::of_role(role, policy)).unwrap_or_default();
         needs.logins.extend([grant.subject.login.clone(), grant.requester.login.clone()]);
         let directory = self.directory(github, &needs).await?;

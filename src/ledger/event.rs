@@ -9,7 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::name::RepositoryName;
+use crate::policy::name::{RepositoryName, RoleName, UserId};
 
 /// The version of the event model that is written.
 pub const VERSION: u32 = 1;
@@ -65,6 +65,7 @@ kinds! {
     };
     Denied = "denied", "An approver denied a request, which is closed by it.", {
         "pull_request": "the pull request", "head": "its head then", "by": "who denied it", "reason": "why",
+        "requests": "what was denied: the number of each subject, and the role",
     };
     Escalated = "escalated", "A stage waited too long, and others may approve it now.", {
         "pull_request": "the pull request", "stage": "the stage", "at": "when it widened", "approvers": "who may approve it since",
@@ -145,6 +146,15 @@ impl FromStr for EventKind {
         let known = Self::ALL.iter().find(|kind| kind.as_str() == text).copied();
         known.ok_or_else(|| UnknownKind(text.chars().take(40).collect()))
     }
+}
+
+/// What was denied, in the details of [`EventKind::Denied`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// Who would have got the access.
+    pub subject: UserId,
+    /// The role.
+    pub role: RoleName,
 }
 
 /// Something that happened, once.

@@ -75,6 +75,7 @@ codes! {
     BadPerson = "DP0222", "A name of a person is malformed", "An e-mail address is one, an SSH key is in OpenSSH format (`ssh-ed25519 AAAA…`), names have no blanks around them and no control characters.";
     BadCalendar = "DP0223", "A calendar cannot be read", "It needs a `time_zone` such as `Europe/Berlin`, and hours such as `09:00-17:00` that end after they begin.";
     UnknownCalendar = "DP0224", "A calendar does not exist", "Define it under `calendars`, or correct the spelling.";
+    BadLimit = "DP0225", "A role may be held by nobody", "A `limit` is at least 1. Remove `requesters` to stop requests.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
@@ -102,6 +103,7 @@ codes! {
     RoleChanged = "DP0418", "The role no longer gives what was approved", "The role was changed between the approval and the planned start. Ask again; reviewers then see what it gives now.";
     MachineRefused = "DP0419", "A machine may not ask for this, or not like this", "Bots and AI agents have no emergencies, and need a human approval: where nobody has to approve, they get nothing.";
     DeniedRecently = "DP0420", "The same request was denied a short while ago", "The approval rule has a `cool_down`. Talk to whoever denied it, or wait.";
+    RoleFull = "DP0421", "As many as may have the role at once have it", "The role has a `limit`. Wait until somebody gives it back, or ask them to.";
     MixedPullRequest = "DP0501", "Grants and policies are changed together", "Open two pull requests; they are approved by different people.";
     OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
     GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";

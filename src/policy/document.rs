@@ -178,6 +178,8 @@ document! {
         may_request_for: Vec<At<Principal>> = Vec::new(),
         /// The longest time; the ceiling of `settings` unless set.
         max_duration: Option<At<Duration>> = None,
+        /// How many grants of it may run at the same time; as many as there are, if left out.
+        limit: Option<At<u32>> = None,
         /// What a request must carry.
         requires: BTreeSet<Requirement> = BTreeSet::new(),
         /// Expressions that must all be true.

@@ -203,6 +203,8 @@ pub struct Role {
     pub may_request_for: BTreeSet<Principal>,
     /// The longest duration: the role's own ceiling, already bounded by the settings' ceiling.
     pub max_duration: Duration,
+    /// How many grants of it may run at the same time.
+    pub limit: Option<u32>,
     /// Fields a request must carry.
     pub requires: BTreeSet<Requirement>,
     /// Expressions that must all be true.

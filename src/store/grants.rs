@@ -177,6 +177,14 @@ impl Store {
         rows.iter().map(grant_row).collect()
     }
 
+    /// The grants of a repository that are not over.
+    pub async fn live_grants_in(&self, repository: &RepositoryName) -> Result<Vec<GrantRow>, StoreError> {
+        let sql = const_format("WHERE repository = $1 AND state <> 'ended' ORDER BY id");
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
+        rows.iter().map(grant_row).collect()
+    }
+
     /// Every grant that is not over and gives something on a target. One that cannot be read does not hide the others.
     pub async fn live_grants_on(&self, target: &TargetName) -> Result<LiveOn, StoreError> {
         let rows = sqlx::query(

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, TimeDelta, Utc};
 use daypass::access::decide::PullFacts;
 use daypass::access::facts::{Account, Commit, Directory, PullRequest, PullState, Review, ReviewState};
+use daypass::access::history::History;
 use daypass::policy::name::{CommitId, UserId};
 use daypass::policy::{self, Policy, Request};
 
@@ -520,6 +521,7 @@ impl Ask {
             submitted_at: plan.after.map(after),
         };
         PullFacts {
+            history: History::default(),
             pull,
             commits: self.commits.iter().map(commit).collect(),
             reviews: (1..).zip(&self.reviews).map(review).collect(),

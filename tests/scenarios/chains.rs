@@ -159,3 +159,92 @@ async fn what_lost_its_approval_on_the_way_does_not_pass_the_queue() {
     assert!(!world.is_merged(request).await);
     assert!(!world.orders.is_member("orders_readonly", "alice"));
 }
+
+/// A world in which only one person may have `orders-db-reader` at a time.
+async fn with_limit() -> World {
+    World::with_policy(|files| {
+        for text in files.values_mut() {
+            let changed = String::from_utf8(text.clone())
+                .unwrap()
+                .replace("  orders-db-reader:\n", "  orders-db-reader:\n    limit: 1\n");
+            *text = changed.into_bytes();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn two_race_for_a_role_only_one_may_have() {
+    let world = with_limit().await;
+    let first = world.alice().asks("alice-orders", ORDERS).await;
+    let second = world.bob().asks("bob-orders", ORDERS).await;
+    // Both are approved before Daypass looks at either.
+    world.go_manual(true);
+    world.dave().approves(first).await;
+    world.dave().approves(second).await;
+    world.go_manual(false);
+    world.settle().await;
+    let has = |login| world.orders.is_member("orders_readonly", login);
+    assert!(has("alice") != has("bob"), "one of them");
+    let waits = if has("alice") { second } else { first };
+    assert!(!world.is_merged(waits).await);
+    let comment = world.comments(waits).await.remove(0);
+    assert!(comment.contains("is held by 1 at that time, and 1 may have it at once"), "{comment}");
+    // And when the first one gives it back, it is the other's.
+    world.wait(TimeDelta::minutes(135)).await;
+    assert!(world.is_merged(waits).await);
+    assert_eq!(world.orders.calls().iter().filter(|call| call.starts_with("grant")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_merge_past_the_limit_of_a_role_gives_nothing() {
+    let world = with_limit().await;
+    let first = world.alice().asks("alice-orders", ORDERS).await;
+    world.dave().approves(first).await;
+    let second = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(second).await;
+    assert_eq!(world.olga().merges(second).await, StatusCode::OK, "an administrator can");
+    assert!(!world.orders.is_member("orders_readonly", "bob"));
+    assert!(world.orders.is_member("orders_readonly", "alice"));
+    world.wait(TimeDelta::minutes(5)).await;
+    assert_eq!(world.grant_files().await, ["grants/alice-orders.yaml"], "it is taken back");
+}
+
+#[tokio::test]
+async fn one_pull_request_does_not_hold_a_role_twice_either() {
+    let world = with_limit().await;
+    let request = |reason: &str| format!("{}# {reason}\n", ORDERS.replace("2h", "1h")).into_bytes();
+    let files =
+        [("grants/alice-one.yaml".to_owned(), request("one")), ("grants/alice-two.yaml".to_owned(), request("two"))];
+    let both = world.alice().asks_with("both", &files).await;
+    world.dave().approves(both).await;
+    assert!(!world.is_merged(both).await);
+    assert!(world.comments(both).await[0].contains("DP0421"));
+}
+
+#[tokio::test]
+async fn what_was_denied_cools_down_before_it_can_be_asked_for_again() {
+    let world = with_stages("      - { name: owner, approvers: [group:dba] }\n    cool_down: 4h").await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let path = format!("/repos/acme/access/issues/{request}/comments");
+    let body = serde_json::json!({ "body": "/daypass deny use the replica" });
+    world.call("dave", Method::POST, &path, body).await;
+    world.settle().await;
+
+    let again = world.alice().asks("alice-again", ORDERS).await;
+    let comment = world.comments(again).await.remove(0);
+    assert!(comment.contains("was denied to") && comment.contains("2026-11-30 14:00 UTC"), "{comment}");
+    world.dave().approves(again).await;
+    assert!(!world.is_merged(again).await);
+    let other = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(other).await;
+    assert!(world.is_merged(other).await, "nobody denied it to bob");
+
+    // A lost database forgets nothing: the ledger tells.
+    world.wait(TimeDelta::minutes(5)).await;
+    world.lose_the_database().await;
+    world.settle().await;
+    assert!(!world.is_merged(again).await);
+    world.wait(TimeDelta::hours(4)).await;
+    assert!(world.is_merged(again).await, "it is over");
+}

@@ -8,6 +8,7 @@ mod support;
 
 mod buttons;
 mod chains;
+mod cheats;
 mod clocks;
 mod commands;
 mod damage;

@@ -9,6 +9,7 @@ use super::{Danger, Effect, Sentence, Topic};
 use crate::access::approval::{ApprovalStatus, StageState};
 use crate::access::decide::{Case, PullFacts, Verdict, decide};
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
+use crate::access::history::History;
 use crate::access::principals::Needs;
 use crate::access::reach::{Answer, answer};
 use crate::policy::entitlement::Entitlement;
@@ -160,7 +161,7 @@ fn nothing_but(author: &Account, now: DateTime<Utc>) -> Option<PullFacts> {
         created_at: now,
         labels: BTreeSet::new(),
     };
-    Some(PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None })
+    Some(PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends: None, history: History::default() })
 }
 
 /// What the new policy says to an open request that the old one does not. `case` is the request's pull request under the old one.

@@ -50,6 +50,10 @@ impl Resolver<'_> {
             self.known_approval(approval);
         }
         let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
+        if let Some(limit) = document.limit.as_ref().filter(|limit| ***limit == 0) {
+            let message = format!("role `{name}` may be held by nobody");
+            self.report.error(&limit.spot, Code::BadLimit, message, Code::BadLimit.explanation());
+        }
         let machines = self.machines(&name, document.machines, max_duration);
         let params = self.params(&name, document.params);
         if let Some(description) = &document.description {
@@ -82,6 +86,7 @@ impl Resolver<'_> {
             requesters,
             may_request_for,
             max_duration,
+            limit: document.limit.map(At::into_inner),
             requires: document.requires,
             conditions,
             approval: document.approval?.into_inner(),
