@@ -15,6 +15,7 @@ pub mod effect;
 mod error;
 mod facts;
 mod grants;
+mod intake;
 mod ledger;
 mod line;
 mod markdown;

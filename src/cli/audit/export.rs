@@ -162,7 +162,7 @@ fn ocsf(entry: &Entry) -> Value {
         EventKind::Removed => (3005, 2),
         EventKind::Requested | EventKind::Granted => (3004, 1),
         EventKind::Decided | EventKind::Approved | EventKind::Objected | EventKind::Merged => (3004, 3),
-        EventKind::Started | EventKind::PolicyChanged => (3004, 3),
+        EventKind::Started | EventKind::Joined | EventKind::Left | EventKind::PolicyChanged => (3004, 3),
         EventKind::Denied | EventKind::Withdrawn | EventKind::Ended => (3004, 4),
         EventKind::Refused | EventKind::Failed | EventKind::HistoryRewritten | EventKind::LedgerAltered => (3004, 99),
     };
