@@ -21,6 +21,7 @@ mod error;
 mod extend;
 mod facts;
 mod grants;
+mod intake;
 mod ledger;
 mod line;
 mod markdown;

@@ -130,6 +130,8 @@ impl Engine {
             Operation::Share { entitlement, holders, mut joining, leaving } => {
                 let Some(known) = held.get(&entitlement) else { return Ok(None) };
                 let (state, now) = (Applied { holders, ..known.applied.clone() }, self.inner.clock.now());
+                let subjects = self.subjects(&joining.union(&leaving).cloned().collect()).await;
+                let details = json!({ "entitlement": entitlement, "standing": state.standing });
                 let mut tx = self.inner.store.begin().await?;
                 tx.assert_held(claim).await?;
                 if !tx.update_held(&entitlement, known.revision, &state, None, now).await? {
@@ -138,6 +140,8 @@ impl Engine {
                 if let Some(until) = due.until.get(&entitlement) {
                     tx.set_held_end(&entitlement, *until).await?;
                 }
+                self.record(&mut tx, EventKind::Joined, (&joining, &subjects), &entitlement, &details).await?;
+                self.record(&mut tx, EventKind::Left, (&leaving, &subjects), &entitlement, &details).await?;
                 joining.extend(leaving);
                 look_at(&mut tx, &joining, now).await?;
                 tx.commit().await?;

@@ -110,6 +110,14 @@ kinds! {
         "grant": "the grant", "subject": "who has it", "role": "the role", "entitlement": "what was given", "standing": "whether the subject had it before Daypass; then nothing was changed",
         "receipt": "what the target answered",
     };
+    Joined = "joined", "A grant gives access that another one gives already: nothing had to be done on the target.", {
+        "grant": "the grant", "subject": "who has it", "role": "the role", "entitlement": "what it gives",
+        "standing": "whether the subject had it before Daypass",
+    };
+    Left = "left", "A grant ended whose access another one still gives: it stays.", {
+        "grant": "the grant", "subject": "who has it", "role": "the role", "entitlement": "what stays",
+        "standing": "whether the subject had it before Daypass",
+    };
     Removed = "removed", "A target confirmed the end of access.", {
         "grant": "the grant", "subject": "who had it", "role": "the role", "entitlement": "what was taken away", "receipt": "what the target answered",
     };

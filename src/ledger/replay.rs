@@ -44,7 +44,8 @@ pub struct Life {
     pub window: Option<Window>,
     /// When the grant ended, and why.
     pub ended: Option<(DateTime<Utc>, String)>,
-    /// Access the targets confirmed, by entitlement as people read it. What the subject had before Daypass is not in it.
+    /// Access the grant gave, as the targets confirmed it, by entitlement as people read it. What the subject had before Daypass is
+    /// not in it; what another grant gave as well is.
     pub access: BTreeMap<String, Vec<Interval>>,
     /// The targets of these.
     pub targets: BTreeMap<String, String>,
@@ -76,7 +77,7 @@ impl Lives {
                 let at = read(&details["ended_at"]).unwrap_or(event.at);
                 life.ended = Some((at, details["reason"].as_str().unwrap_or_default().to_owned()));
             }
-            EventKind::Applied if details["standing"] != true => {
+            EventKind::Applied | EventKind::Joined if details["standing"] != true => {
                 let Some(entitlement) = read::<Entitlement>(&details["entitlement"]) else { return };
                 let name = entitlement.to_string();
                 life.targets.insert(name.clone(), entitlement.target.to_string());
@@ -85,7 +86,7 @@ impl Lives {
                     intervals.push(Interval { from: event.at, to: None });
                 }
             }
-            EventKind::Removed => {
+            EventKind::Removed | EventKind::Left => {
                 let Some(entitlement) = read::<Entitlement>(&details["entitlement"]) else { return };
                 let name = entitlement.to_string();
                 life.targets.insert(name.clone(), entitlement.target.to_string());

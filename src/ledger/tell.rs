@@ -54,6 +54,8 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Applied => {
             format!("{} gets {}{}", who(&details["subject"]), entitlement(details), receipt(details))
         }
+        EventKind::Joined => format!("{} has {} by another grant, too", who(&details["subject"]), entitlement(details)),
+        EventKind::Left => format!("{} keeps {} by another grant", who(&details["subject"]), entitlement(details)),
         EventKind::Removed => {
             format!("{} loses {}{}", who(&details["subject"]), entitlement(details), receipt(details))
         }

@@ -339,3 +339,23 @@ async fn a_broken_ledger_and_no_database_still_go_on() {
     assert!(altered.event.details["how"].as_str().unwrap().contains("line 2 of `2026/11/30.jsonl`"));
     assert_eq!(rest.iter().filter(|entry| entry.event.kind.as_str() == "ended").count(), 1);
 }
+
+#[tokio::test]
+async fn what_two_grants_give_is_told_of_both() {
+    let world = World::new().await;
+    let first = world.alice().asks("one", &ORDERS.replace("2h", "20m")).await;
+    world.dave().approves(first).await;
+    let second = world.alice().asks("two", &ORDERS.replace("2h", "1h")).await;
+    world.dave().approves(second).await;
+    world.wait(TimeDelta::minutes(70)).await;
+    assert_eq!(world.orders.calls(), ["grant orders_readonly to alice", "revoke orders_readonly from alice"]);
+    let mut lives = daypass::ledger::replay::Lives::default();
+    for line in world.ledger().await {
+        lives.take(&Entry::read(line.as_bytes()).unwrap().event);
+    }
+    let lasted = |grant: &str| {
+        let interval = &lives.0[grant].access["role orders_readonly for alice on orders-db"][0];
+        (interval.to.unwrap() - interval.from).num_minutes()
+    };
+    assert_eq!((lasted("one#1"), lasted("two#2")), (20, 60));
+}
