@@ -16,13 +16,15 @@ use crate::access::judgement::Judgement;
 use crate::github::{MergeOutcome, Repository};
 use crate::ledger::{Event, EventKind, details};
 use crate::policy::model::{MergeMode, Settings};
-use crate::policy::name::{Login, RepositoryName, TeamSlug};
+use crate::policy::name::{CommitId, Login, RepositoryName, TeamSlug};
 use crate::policy::{Policy, Principal};
 use crate::store::{Claim, Job, Message, Tx};
 use chrono::{DateTime, Utc};
 
 /// Branches that begin with this are the app's own: reverts.
 pub(super) const OWN_BRANCH: &str = "daypass/";
+/// How long a request waits for the count of those who have the role already.
+const COUNT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 /// How long what is asked for on a merged request waits for the merge to be read.
 const READ_FIRST: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
@@ -146,6 +148,11 @@ impl Engine {
                 let tx = self.inner.store.begin().await?;
                 return self.finish(claim, tx, Some(now)).await;
             }
+            if !self.has_counted(repository, judgement, policy, &base).await? {
+                let mut tx = self.inner.store.begin().await?;
+                tx.schedule(&Job::Sync(repository.clone()), now).await?;
+                return self.finish(claim, tx, Some(now + COUNT_AGAIN)).await;
+            }
             match self.merge(github, pull, &policy.settings).await? {
                 None => {
                     // First things first: whoever waits for access need not wait for words.
@@ -169,6 +176,22 @@ impl Engine {
             }
         }
         self.finish(claim, tx, again).await
+    }
+
+    /// Whether everybody who has the roles that are asked for is known, if only so many may: what was merged a moment ago counts too.
+    async fn has_counted(
+        &self,
+        repository: &RepositoryName,
+        judgement: &Judgement,
+        policy: &Policy,
+        base: &CommitId,
+    ) -> Result<bool, EngineError> {
+        let mut asked = judgement.requests.iter().filter_map(|decision| policy.roles.get(&decision.request.role));
+        if asked.all(|role| role.limit.is_none()) {
+            return Ok(true);
+        }
+        let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
+        Ok(so_far.and_then(|so_far| so_far.head).as_deref() == Some(base.as_str()))
     }
 
     /// Refuses a pull request that GitHub does not show in full.

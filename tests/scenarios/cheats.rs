@@ -187,7 +187,8 @@ async fn what_was_committed_by_an_approver_is_not_approved_by_them() {
     let head = world.get("/git/ref/heads/alice-orders").await["object"]["sha"].clone();
     let commit = world.get(&format!("/git/commits/{}", head.as_str().unwrap())).await;
     let body = json!({ "message": "Ask again", "tree": commit["tree"]["sha"], "parents": [head],
-        "author": { "name": "alice", "email": commit["author"]["email"], "date": "2026-11-30T10:00:00Z" } });
+        "author": { "name": "alice", "email": commit["author"]["email"], "date": "2026-11-30T10:00:00Z" },
+        "committer": { "name": "dave", "email": "dave@example.com", "date": "2026-11-30T10:00:00Z" } });
     let (status, made) = world.call("dave", Method::POST, "/repos/acme/access/git/commits", body).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     let reference = "/repos/acme/access/git/refs/heads/alice-orders";
