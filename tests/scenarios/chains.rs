@@ -186,6 +186,7 @@ async fn two_race_for_a_role_only_one_may_have() {
     world.settle().await;
     let has = |login| world.orders.is_member("orders_readonly", login);
     assert!(has("alice") != has("bob"), "one of them");
+    world.wait(TimeDelta::minutes(1)).await;
     let waits = if has("alice") { second } else { first };
     assert!(!world.is_merged(waits).await);
     let comment = world.comments(waits).await.remove(0);
