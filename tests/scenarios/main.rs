@@ -12,6 +12,7 @@ mod cheats;
 mod clocks;
 mod commands;
 mod damage;
+mod documents;
 mod effect;
 mod emergency;
 mod extend;
