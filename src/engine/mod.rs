@@ -25,6 +25,7 @@ mod intake;
 mod ledger;
 mod line;
 mod markdown;
+mod merge;
 mod messages;
 mod metrics;
 mod patience;

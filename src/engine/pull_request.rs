@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::commands::{Heeding, Scene};
 use super::facts::Judged;
+use super::merge::Approved;
 use super::pending::given_up_at;
 use super::record::record_judgement;
 use super::words::{self, Next};
@@ -13,18 +14,16 @@ use crate::access::decide::{PullFacts, Verdict};
 use crate::access::extension::NoExtension;
 use crate::access::facts::{PullRequest, PullState};
 use crate::access::judgement::Judgement;
-use crate::github::{MergeOutcome, Repository};
+use crate::github::Repository;
 use crate::ledger::{Event, EventKind, details};
-use crate::policy::model::{MergeMode, Settings};
-use crate::policy::name::{CommitId, Login, RepositoryName, TeamSlug};
+use crate::policy::model::MergeMode;
+use crate::policy::name::{Login, RepositoryName, TeamSlug};
 use crate::policy::{Policy, Principal};
 use crate::store::{Claim, Job, Message, Tx};
 use chrono::{DateTime, Utc};
 
 /// Branches that begin with this are the app's own: reverts.
 pub(super) const OWN_BRANCH: &str = "daypass/";
-/// How long a request waits for the count of those who have the role already.
-const COUNT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 /// How long what is asked for on a merged request waits for the merge to be read.
 const READ_FIRST: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
@@ -126,7 +125,7 @@ impl Engine {
         let words = words::publication(judgement, policy, Next::Merge, &effect);
         let version = details::policy_version(&base, &self.files(github, &base).await?);
         let findings = judgement.all_findings();
-        let mut published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
+        let published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, &judged.facts, judgement, policy).await?;
         self.return_approvals(github, repository, &judged, policy).await?;
         // What was published is remembered before the merge: a crash in between must not make us say it twice.
@@ -139,59 +138,13 @@ impl Engine {
         }
         tx.assert_held(claim).await?;
         tx.commit().await?;
-        let mut tx = self.inner.store.begin().await?;
-        let mut again = next_look(&judged, policy, now);
         if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
-            drop(tx);
-            // What was judged under another policy than the one it would be merged into would be refused afterwards.
-            if github.head(branch).await? != base {
-                let tx = self.inner.store.begin().await?;
-                return self.finish(claim, tx, Some(now)).await;
-            }
-            if !self.has_counted(repository, judgement, policy, &base).await? {
-                let mut tx = self.inner.store.begin().await?;
-                tx.schedule(&Job::Sync(repository.clone()), now).await?;
-                return self.finish(claim, tx, Some(now + COUNT_AGAIN)).await;
-            }
-            match self.merge(github, pull, &policy.settings).await? {
-                None => {
-                    // First things first: whoever waits for access need not wait for words.
-                    let mut merged = self.inner.store.begin().await?;
-                    merged.schedule(&Job::Sync(repository.clone()), now).await?;
-                    merged.commit().await?;
-                    self.wake();
-                    let words = words::publication(judgement, policy, Next::Merged, &effect);
-                    published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
-                    tx = self.inner.store.begin().await?;
-                    tx.set_published(repository.as_str(), pull.number, &published).await?;
-                    if self.asks_to_extend(pull).await? {
-                        github.delete_branch(&pull.head_branch).await?;
-                    }
-                }
-                Some(obstacle) => {
-                    again = Some(now + chrono::TimeDelta::minutes(1));
-                    tx = self.inner.store.begin().await?;
-                    say_obstacle(&mut tx, repository, pull, &obstacle, now).await?;
-                }
-            }
+            let approved =
+                Approved { github, repository, branch, base: &base, judged: &judged, policy, effect: &effect };
+            return self.merge_approved(claim, &approved).await;
         }
-        self.finish(claim, tx, again).await
-    }
-
-    /// Whether everybody who has the roles that are asked for is known, if only so many may: what was merged a moment ago counts too.
-    async fn has_counted(
-        &self,
-        repository: &RepositoryName,
-        judgement: &Judgement,
-        policy: &Policy,
-        base: &CommitId,
-    ) -> Result<bool, EngineError> {
-        let mut asked = judgement.requests.iter().filter_map(|decision| policy.roles.get(&decision.request.role));
-        if asked.all(|role| role.limit.is_none()) {
-            return Ok(true);
-        }
-        let so_far = self.inner.store.read_so_far(repository.as_str()).await?;
-        Ok(so_far.and_then(|so_far| so_far.head).as_deref() == Some(base.as_str()))
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, next_look(&judged, policy, now)).await
     }
 
     /// Refuses a pull request that GitHub does not show in full.
@@ -208,20 +161,6 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.set_published(repository.as_str(), pull.number, &published).await?;
         self.finish(claim, tx, None).await
-    }
-
-    /// Merges an approved pull request at the head that was judged; what keeps GitHub from it, if something does.
-    async fn merge(
-        &self,
-        github: &Repository,
-        pull: &PullRequest,
-        settings: &Settings,
-    ) -> Result<Option<String>, EngineError> {
-        Ok(match github.merge(pull.number, &pull.head, settings.merge_method).await? {
-            MergeOutcome::Merged(_) => None,
-            MergeOutcome::HeadMoved => Some("the branch has moved on; it is judged again".to_owned()),
-            MergeOutcome::Refused(message) => Some(format!("GitHub refuses the merge: {message}")),
-        })
     }
 
     /// Asks the reviewers of the open stages. GitHub refuses people without access to the repository; then the comment alone
@@ -269,22 +208,6 @@ impl Engine {
         let me = self.inner.github.me().await?.login();
         Ok(pull.author.as_ref().is_some_and(|author| author.bot && author.login.as_str() == me))
     }
-}
-
-/// Tells what keeps a pull request from being merged: once for each head and reason, and in a comment of its own. In the status
-/// comment it would take turns with what is said before each attempt, and each edit would make Daypass look again, for ever.
-async fn say_obstacle(
-    tx: &mut Tx,
-    repository: &RepositoryName,
-    pull: &PullRequest,
-    obstacle: &str,
-    now: DateTime<Utc>,
-) -> Result<(), EngineError> {
-    let id = format!("{repository}/pull-{}/{}/{obstacle}", pull.number, pull.head);
-    if tx.say(repository, pull.number, &Message { id, body: words::obstacle(obstacle) }, now).await? {
-        tx.schedule(&Job::Messages(repository.clone(), pull.number), now).await?;
-    }
-    Ok(())
 }
 
 /// Tells that a stage has widened: once for each time it does.
