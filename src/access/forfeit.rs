@@ -50,7 +50,8 @@ pub fn forfeited<'a>(
         if is_from_before(review, reopened_at) {
             Some((review, Forfeit::Reopened))
         } else {
-            (review.commit.as_ref() != Some(head)).then_some((review, Forfeit::Pushed))
+            let stale = review.commit.as_ref() != Some(head) && !mutants::is(Mutant::CountStaleReviews);
+            stale.then_some((review, Forfeit::Pushed))
         }
     })
     .collect()
