@@ -9,3 +9,4 @@ CREATE TABLE emergencies (
 );
 CREATE INDEX emergencies_by_issue ON emergencies (repository, issue);
 CREATE INDEX emergencies_waiting ON emergencies (reviewed_at, due_at);
+CREATE INDEX events_by_kind ON events (repository, kind, at);

@@ -11,7 +11,7 @@ use super::{Engine, EngineError, emergency_words as words};
 use crate::access::command::{self, Command};
 use crate::access::emergency;
 use crate::access::facts::Account;
-use crate::access::grant::{Grant, GrantId};
+use crate::access::grant::{EndReason, Grant, GrantId, State, Window};
 use crate::github::{Comment, Reaction, Repository};
 use crate::ledger::{Event, EventKind};
 use crate::policy::name::RepositoryName;
@@ -31,9 +31,9 @@ impl Engine {
         repository: &RepositoryName,
         id: &GrantId,
     ) -> Result<(), EngineError> {
-        let Some(row) = self.inner.store.grant(repository, id).await? else { return self.done(claim).await };
+        let Some(grant) = self.emergency_grant(repository, id).await? else { return self.done(claim).await };
         let known = self.inner.store.emergency(repository, id).await?;
-        if !row.grant.break_glass || known.as_ref().is_some_and(|known| known.reviewed_at.is_some()) {
+        if !grant.break_glass || known.as_ref().is_some_and(|known| known.reviewed_at.is_some()) {
             return self.done(claim).await;
         }
         let (github, branch) = self.open(repository).await?;
@@ -44,7 +44,7 @@ impl Engine {
                 "who may review an emergency is told by the policy, which is broken".to_owned(),
             ));
         };
-        let grant = &row.grant;
+        let grant = &grant;
         let mut emergency = known.unwrap_or_else(|| Emergency {
             grant: id.clone(),
             issue: None,
@@ -161,6 +161,40 @@ impl Engine {
         self.finish(claim, tx, None).await
     }
 
+    /// The grant of an emergency. A new database does not know it if it is over, but the ledger does.
+    async fn emergency_grant(&self, repository: &RepositoryName, id: &GrantId) -> Result<Option<Grant>, EngineError> {
+        if let Some(row) = self.inner.store.grant(repository, id).await? {
+            return Ok(Some(row.grant));
+        }
+        let granted = self.inner.store.events_of(repository, EventKind::Granted, DateTime::UNIX_EPOCH).await?;
+        let of = |event: &&Event| event.details["grant"] == serde_json::json!(id);
+        Ok(granted.iter().rev().find(of).and_then(|event| on_record(id, event.details.clone())))
+    }
+
+    /// The emergencies nobody has reviewed: those that are known, and those only the ledger tells of.
+    pub(super) async fn emergencies(&self, repository: &RepositoryName) -> Result<Vec<Emergency>, EngineError> {
+        let mut found = self.inner.store.emergencies(repository).await?;
+        let of_kind = async |kind| self.inner.store.events_of(repository, kind, DateTime::UNIX_EPOCH).await;
+        let reviewed = of_kind(EventKind::Reviewed).await?;
+        for event in of_kind(EventKind::Emergency).await? {
+            let told = |name: &str| event.details[name].clone();
+            let Ok(grant) = serde_json::from_value::<GrantId>(told("grant")) else { continue };
+            if found.iter().any(|known| known.grant == grant) {
+                continue;
+            }
+            let review = reviewed.iter().find(|review| review.details["grant"] == told("grant"));
+            let due_at = serde_json::from_value(told("due_at")).unwrap_or(event.at);
+            let emergency =
+                Emergency { grant, issue: told("issue").as_u64(), due_at, reviewed_at: review.map(|review| review.at) };
+            let mut tx = self.inner.store.begin().await?;
+            tx.put_emergency(repository, &emergency).await?;
+            tx.commit().await?;
+            found.push(emergency);
+        }
+        found.retain(|emergency| emergency.reviewed_at.is_none());
+        Ok(found)
+    }
+
     /// Asks for a look at the emergencies nobody has reviewed.
     pub(super) async fn schedule_emergencies(
         &self,
@@ -173,6 +207,16 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// A grant that is over, as its event tells it.
+fn on_record(id: &GrantId, mut details: serde_json::Value) -> Option<Grant> {
+    let window: Window = serde_json::from_value(details["window"].clone()).ok()?;
+    let ended = State::Ended { at: window.ends_at, reason: EndReason::Expired };
+    details["id"] = serde_json::to_value(id).ok()?;
+    details["revert_at"] = serde_json::to_value(window.ends_at).ok()?;
+    details["state"] = serde_json::to_value(ended).ok()?;
+    serde_json::from_value(details).ok()
 }
 
 /// How often it should have been said by now that a review is overdue, not counting the first time; `None` if it is not.

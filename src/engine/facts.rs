@@ -11,10 +11,11 @@ use crate::access::extension::{Extension, NoExtension};
 use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, Review, ReviewState, TreeFile};
 use crate::access::forfeit::{self, Forfeit};
 use crate::access::grant::{EndReason, Grant, State};
-use crate::access::history::{History, Holder};
+use crate::access::history::{Denial, History, Holder};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::Repository;
+use crate::ledger::{Denied, EventKind};
 use crate::policy::name::RepositoryName;
 use crate::policy::{self, Code, Finding, Place, Policy, Severity};
 
@@ -138,7 +139,13 @@ impl Engine {
         let cool_down = asked().filter_map(|role| policy.approvals.get(&role.approval)?.cool_down).max();
         let mut history = History::default();
         if let Some(cool_down) = cool_down {
-            history.denials = self.inner.store.denials(repository, judged_at - cool_down.delta()).await?;
+            let since = judged_at - cool_down.delta();
+            for event in self.inner.store.events_of(repository, EventKind::Denied, since).await? {
+                // Those of an older version do not say it.
+                let denied: Vec<Denied> = serde_json::from_value(event.details["requests"].clone()).unwrap_or_default();
+                let denial = |one: Denied| Denial { subject: one.subject, role: one.role, at: event.at };
+                history.denials.extend(denied.into_iter().map(denial));
+            }
         }
         if asked().any(|role| role.limit.is_some()) {
             let live = self.inner.store.live_grants_in(repository).await?.into_iter().map(|row| row.grant);

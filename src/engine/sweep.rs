@@ -54,7 +54,7 @@ impl Engine {
         // Open pull requests are looked at anyway.
         let heard = format!("{COMMENTS} {repository}");
         let since = self.inner.store.mark(&heard).await?.unwrap_or(now - LONGEST_SILENCE) - OVERLAP;
-        let unreviewed = self.inner.store.unreviewed(repository).await?;
+        let emergencies = self.emergencies(repository).await?;
         let mut about_grants = Vec::new();
         let commented = match github.commented_since(since).await {
             // Then each of them is found by its webhook, or not; the next look is at fewer.
@@ -76,7 +76,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.schedule(&Job::Sync(repository.clone()), now).await?;
         tx.schedule(&Job::Cleanse(repository.clone()), now).await?;
-        self.schedule_emergencies(&mut tx, repository, unreviewed).await?;
+        self.schedule_emergencies(&mut tx, repository, emergencies).await?;
         tx.schedule(&Job::Ledger(repository.clone()), now).await?;
         for id in over {
             tx.schedule(&Job::Revert(repository.clone(), id), now).await?;

@@ -65,9 +65,9 @@ impl Store {
         row.as_ref().map(emergency).transpose()
     }
 
-    /// The emergencies of a repository nobody has reviewed.
-    pub async fn unreviewed(&self, repository: &RepositoryName) -> Result<Vec<Emergency>, StoreError> {
-        let sql = format!("{COLUMNS} WHERE repository = $1 AND reviewed_at IS NULL ORDER BY due_at, id");
+    /// All emergencies of a repository.
+    pub async fn emergencies(&self, repository: &RepositoryName) -> Result<Vec<Emergency>, StoreError> {
+        let sql = format!("{COLUMNS} WHERE repository = $1 ORDER BY due_at, id");
         let rows =
             sqlx::query(sqlx::AssertSqlSafe(sql)).bind(repository.as_str()).fetch_all(&self.pool).in_time().await?;
         rows.iter().map(emergency).collect()

@@ -6,8 +6,7 @@ use sqlx::Row;
 
 use super::patience::InTime;
 use super::{Job, Store, StoreError, Tx, key, read_json, time, write_json};
-use crate::access::history::Denial;
-use crate::ledger::{Denied, Entry, Event, EventKind, LedgerFile, Link, Pending};
+use crate::ledger::{Entry, Event, EventKind, LedgerFile, Link, Pending};
 use crate::mutants::{self, Mutant};
 use crate::policy::name::{CommitId, RepositoryName, TreeId};
 
@@ -137,23 +136,22 @@ impl Store {
         body.map(|body| read_json("events", &body)).transpose()
     }
 
-    /// What was denied since `since`.
-    pub async fn denials(&self, repository: &RepositoryName, since: DateTime<Utc>) -> Result<Vec<Denial>, StoreError> {
+    /// The events of one kind since `since`, oldest first.
+    pub async fn events_of(
+        &self,
+        repository: &RepositoryName,
+        kind: EventKind,
+        since: DateTime<Utc>,
+    ) -> Result<Vec<Event>, StoreError> {
         let sql = "SELECT body FROM events WHERE repository = $1 AND kind = $2 AND at >= $3 ORDER BY at, id";
         let bodies: Vec<String> = sqlx::query_scalar(sql)
             .bind(repository.as_str())
-            .bind(EventKind::Denied.as_str())
+            .bind(kind.as_str())
             .bind(since.timestamp_millis())
             .fetch_all(&self.pool)
             .in_time()
             .await?;
-        let mut denials = Vec::new();
-        for body in bodies {
-            let event: Event = read_json("events", &body)?;
-            let denied: Vec<Denied> = serde_json::from_value(event.details["requests"].clone()).unwrap_or_default();
-            denials.extend(denied.into_iter().map(|one| Denial { subject: one.subject, role: one.role, at: event.at }));
-        }
-        Ok(denials)
+        bodies.iter().map(|body| read_json("events", body)).collect()
     }
 
     /// How many events of each repository are not on its branch, and since when the oldest of them waits.

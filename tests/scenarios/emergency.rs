@@ -135,6 +135,30 @@ async fn a_review_that_is_overdue_grows_louder_every_day() {
 }
 
 #[tokio::test]
+async fn a_new_database_knows_what_waits_for_review_also_if_the_access_is_over() {
+    let world = World::new().await;
+    let (_, issue) = breaks_the_glass(&world).await;
+    world.wait(TimeDelta::minutes(40)).await;
+    assert!(world.grant_files().await.is_empty(), "it is over, and reverted");
+    world.lose_the_database().await;
+    world.settle().await;
+    world.wait(TimeDelta::minutes(10)).await;
+    says(&world, "alice", issue, "/daypass reviewed").await;
+    world.wait(TimeDelta::minutes(15)).await;
+    assert!(is_open(&world, issue).await, "she is still not the one to review it");
+    says(&world, "carol", issue, "/daypass reviewed").await;
+    assert!(!is_open(&world, issue).await);
+
+    // And what was reviewed is not asked for again.
+    world.wait(TimeDelta::minutes(5)).await;
+    world.lose_the_database().await;
+    world.settle().await;
+    world.wait(TimeDelta::hours(25)).await;
+    assert!(!is_open(&world, issue).await);
+    assert_eq!(world.count("review-overdue").await, 0);
+}
+
+#[tokio::test]
 async fn a_review_is_found_without_webhooks_and_after_the_database_was_lost() {
     let world = World::new().await;
     let (_, first) = breaks_the_glass(&world).await;
