@@ -227,6 +227,8 @@ pub fn judge(rule: &Approval, ballot: Ballot<'_>, scope: Option<&Scope>) -> Appr
         }
     }
     let mut judged = seating::walk(rule, &yes, ballot, scope);
+    let counting = judged.iter().filter(|stage| stage.state != StageState::Skipped);
+    let asked: BTreeSet<Principal> = counting.flat_map(|stage| stage.approvers.iter().cloned()).collect();
     let everybody: BTreeSet<Principal> = judged.iter().flat_map(|stage| stage.approvers.iter().cloned()).collect();
     for (account, _) in &yes {
         if !principals::includes(&everybody, account, ballot.policy, ballot.directory) {
@@ -239,7 +241,7 @@ pub fn judge(rule: &Approval, ballot: Ballot<'_>, scope: Option<&Scope>) -> Appr
         .filter(|review| review.state == ReviewState::ChangesRequested)
         .filter_map(|review| review.author.clone())
         .filter(|account| ballot.involved.how(account).is_none())
-        .filter(|account| principals::includes(&everybody, account, ballot.policy, ballot.directory))
+        .filter(|account| principals::includes(&asked, account, ballot.policy, ballot.directory))
         .collect();
     for (status, stage) in judged.iter_mut().zip(&rule.stages) {
         reach(status, stage, ballot);

@@ -176,14 +176,6 @@ pub fn needs<'a>(grants: impl IntoIterator<Item = &'a Grant>, policy: &Policy) -
     needs
 }
 
-/// Whether somebody may end a grant: the subject, the requester, or any approver of the role, now or once a stage has widened.
-pub fn may_end(grant: &Grant, account: &Account, policy: &Policy, directory: &Directory) -> bool {
-    let rule = policy.roles.get(&grant.role).and_then(|role| policy.approvals.get(&role.approval));
-    let mut stages = rule.into_iter().flat_map(|rule| &rule.stages);
-    may_extend(grant, account)
-        || stages.any(|stage| principals::includes(&stage.everybody(), account, policy, directory))
-}
-
 /// Whether somebody may ask for a grant to be extended: the subject and the requester.
 pub fn may_extend(grant: &Grant, account: &Account) -> bool {
     *account == grant.subject || *account == grant.requester

@@ -20,7 +20,6 @@ use crate::mutants::{self, Mutant};
 use crate::policy::condition::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::{Approval, Person, Role};
-use crate::policy::name::Slug;
 use crate::policy::{Code, Finding, Place, Policy, Request, Severity, judge};
 
 /// What is known about a pull request.
@@ -248,9 +247,12 @@ pub(super) fn eligibility(
             &format!("Ask `{}` to open the pull request, or leave `subject` out to ask for yourself.", subject.login),
         ));
     }
-    if may_have(subject) {
+    // Nor is an emergency somebody else's.
+    let may_ask = |account: &Account| !request.break_glass || may_have(account);
+    if may_have(subject) && may_ask(author) {
         return None;
     }
+    let subject = if may_have(subject) { author } else { subject };
     let names: Vec<String> = who.iter().map(|principal| format!("`{principal}`")).collect();
     let path = if request.break_glass { " by break-glass" } else { "" };
     Some(finding(
@@ -484,55 +486,6 @@ pub(super) fn about_request(request: &Request, policy: Finding) -> Finding {
     let place = request.place("role");
     let message = format!("{} ({}:{})", policy.message, policy.file, policy.place.line);
     Finding { file: request.path(), place, message, ..policy }
-}
-
-/// The decision about removing a grant's file.
-#[derive(Debug, Clone)]
-pub struct Removal {
-    /// The file.
-    pub slug: Slug,
-    /// The live grant it holds, if any.
-    pub grant: Option<Grant>,
-    /// Who of those who may end it wants it ended; `None` while nobody has.
-    pub by: Option<Account>,
-}
-
-impl Removal {
-    /// Where it stands. A file without a live grant may go at any time.
-    pub fn verdict(&self) -> Verdict {
-        if self.grant.is_none() || self.by.is_some() { Verdict::Approved } else { Verdict::Waiting }
-    }
-}
-
-/// Judges the removal of grant files: the subject, the requester or any approver of the role may do it alone, by opening the
-/// pull request or by approving it.
-pub fn removal(slug: &Slug, grant: Option<&Grant>, case: Case<'_>) -> Removal {
-    // Ending access needs no second person: whoever is involved may end it too.
-    let nobody = Involved::default();
-    let asking = case.facts.pull.author.iter().chain(approval::standing_approvals(ballot(&nobody, case)));
-    let may_end = |account: &Account, grant: &Grant| {
-        *account == grant.subject || *account == grant.requester || approves(&grant.role, account, case)
-    };
-    let by = grant.and_then(|grant| asking.into_iter().find(|account| may_end(account, grant)).cloned());
-    Removal { slug: slug.clone(), grant: grant.cloned(), by }
-}
-
-/// Why a request may not take the place of a live grant: that would end it, and who asks may not end it.
-pub fn replacement(request: &Request, grant: &Grant, decision: &Decision, case: Case<'_>) -> Option<Finding> {
-    let same = decision.subject.as_ref() == Some(&grant.subject);
-    if same || mutants::is(Mutant::ReplaceAnybodys) || removal(&grant.id.slug, Some(grant), case).by.is_some() {
-        return None;
-    }
-    let message =
-        format!("`{}` holds the running grant of `{}`, which this would end", request.path(), grant.subject.login);
-    Some(finding(request, "", Code::GrantOfAnother, message, Code::GrantOfAnother.explanation()))
-}
-
-fn approves(role: &crate::policy::name::RoleName, account: &Account, case: Case<'_>) -> bool {
-    let rule = case.policy.roles.get(role).and_then(|role| case.policy.approvals.get(&role.approval));
-    rule.is_some_and(|rule| {
-        rule.stages.iter().any(|stage| includes(&stage.approvers(), account, case.policy, case.directory))
-    })
 }
 
 /// The decision about a pull request that changes the policy: approved under the rule of the *base* policy.

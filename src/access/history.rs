@@ -54,7 +54,8 @@ pub(super) fn refusals(
     let cool_down = case.policy.approvals.get(&role.approval).and_then(|rule| rule.cool_down);
     // An emergency does not wait: whoever used it has to answer for it afterwards.
     if let Some(cool_down) = cool_down.filter(|_| !request.break_glass) {
-        let same = |denial: &&Denial| denial.subject == subject.id && denial.role == role.name;
+        let same =
+            |denial: &&Denial| denial.subject == subject.id && denial.role == role.name && denial.at <= judged_at;
         let until = history.denials.iter().filter(same).map(|denial| denial.at + cool_down.delta()).max();
         if let Some(until) = until.filter(|until| judged_at < *until) {
             let message = format!(
@@ -66,8 +67,10 @@ pub(super) fn refusals(
             findings.push(finding(request, "role", Code::DeniedRecently, message, Code::DeniedRecently.explanation()));
         }
     }
-    if let Some(limit) = role.limit {
-        let beside = |holder: &&Holder| holder.role == role.name && holder.window.overlaps(window);
+    if let Some(limit) = role.limit.filter(|_| !request.break_glass) {
+        // A merge is judged by those who were there before it.
+        let before = |holder: &Holder| case.merged_at().is_none_or(|merged| holder.window.starts_at <= merged);
+        let beside = |holder: &&Holder| holder.role == role.name && holder.window.overlaps(window) && before(holder);
         let held = history.holders.iter().filter(beside).count();
         if held >= usize::try_from(limit).unwrap_or(usize::MAX) {
             let message =

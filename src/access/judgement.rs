@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use super::approval::ApprovalStatus;
 use super::change::Subject;
-use super::decide::{self, Case, Decision, PullFacts, Removal, Verdict, has_error, verdict_of};
+use super::decide::{self, Case, Decision, PullFacts, Verdict, has_error, verdict_of};
 use super::grant::{Grant, GrantId};
 use super::history::Holder;
 use super::principals::Needs;
 use super::rehearsal::Tally;
+use super::removal::{self, Removal};
 use crate::policy::name::Slug;
 use crate::policy::{Finding, Policy, Request};
 
@@ -126,7 +127,7 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
                     window: decision.window,
                 });
                 if let Some(grant) = proposal.replaced.get(&request.slug) {
-                    decision.findings.extend(decide::replacement(&request, grant, &decision, case));
+                    decision.findings.extend(removal::replacement(&request, grant, &decision, case));
                     decision.replaces = Some(grant.clone());
                 }
                 requests.push(decision);
@@ -134,7 +135,7 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
             Err(problems) => findings.extend(problems),
         }
     }
-    let removals = proposal.removed.iter().map(|(slug, grant)| decide::removal(slug, grant.as_ref(), case)).collect();
+    let removals = proposal.removed.iter().map(|(slug, grant)| removal::removal(slug, grant.as_ref(), case)).collect();
     let mut policy_approval = None;
     if proposal.subject == Subject::Policy {
         findings.extend(proposal.policy_findings);

@@ -21,5 +21,6 @@ pub mod plan;
 pub mod principals;
 pub mod reach;
 pub mod rehearsal;
+pub mod removal;
 pub mod start;
 pub mod text;

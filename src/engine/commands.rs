@@ -9,10 +9,13 @@ use chrono::TimeDelta;
 
 use super::pull_request::ignore_refusal;
 use super::{Engine, EngineError, answers};
+use crate::access::approval::Involved;
 use crate::access::command::{self, Command, Outcome, may_extend};
+use crate::access::decide::{Decision, has_error};
 use crate::access::explain::Tree;
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::grant::{EndReason, GrantId};
+use crate::access::removal;
 use crate::github::{Comment, GithubError, Reaction, Repository};
 use crate::ledger::{Denied, Event, EventKind};
 use crate::policy::name::{CommitId, RepositoryName};
@@ -308,7 +311,11 @@ impl Engine {
             let why = "Only somebody who may approve this request can deny it. Whoever asked withdraws it by closing the pull request.";
             return Ok(Reply::refused(why));
         }
-        let requests = judged.judgement.requests.iter().filter_map(|decision| {
+        // What was refused anyway was not theirs to deny, nor is what others approve.
+        let theirs = judged.judgement.requests.iter().filter(|decision| {
+            !has_error(&decision.findings) && judged.is_deniable(decision, ask.by, policy, &directory)
+        });
+        let requests = theirs.filter_map(|decision| {
             Some(Denied { subject: decision.subject.as_ref()?.id, role: decision.request.role.clone() })
         });
         let details = serde_json::json!({ "pull_request": scene.pull.number, "head": scene.pull.head, "by": ask.by, "reason": reason, "requests": requests.collect::<Vec<_>>() });
@@ -336,7 +343,7 @@ impl Engine {
                 let mut directory = self.directory(scene.github, &needs).await?;
                 self.add_member(scene.github, &mut directory, ask.by).await?;
                 ends = rows;
-                ends.retain(|row| command::may_end(&row.grant, ask.by, policy, &directory));
+                ends.retain(|row| removal::may_end(&row.grant, ask.by, policy, &directory));
             }
         }
         if ends.is_empty() {
@@ -409,5 +416,10 @@ impl super::facts::Judged {
             involved.add(subject, crate::access::approval::Involvement::Subject);
         }
         command::may_deny(self.judgement.approvals(), account, &involved, policy, directory)
+    }
+
+    /// Whether somebody may approve one of its requests, now or later.
+    fn is_deniable(&self, decision: &Decision, by: &Account, policy: &Policy, directory: &Directory) -> bool {
+        command::may_deny(&decision.approval, by, &Involved::default(), policy, directory)
     }
 }

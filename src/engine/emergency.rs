@@ -58,6 +58,10 @@ impl Engine {
             let Some(by) = comment.author.as_ref().filter(|by| !by.bot && !comment.by_app && !comment.edited) else {
                 continue;
             };
+            // What is older was said about something else.
+            if comment.created_at < grant.window.starts_at {
+                continue;
+            }
             match command::parse(&comment.body) {
                 Some(Ok(Command::Reviewed)) => {}
                 // On an issue there is nothing else to be asked for.

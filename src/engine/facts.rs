@@ -14,7 +14,7 @@ use crate::access::grant::{EndReason, Grant, State};
 use crate::access::history::{Denial, History, Holder};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
-use crate::github::Repository;
+use crate::github::{Closings, Dismissal, Repository};
 use crate::ledger::{Denied, EventKind};
 use crate::policy::name::RepositoryName;
 use crate::policy::{self, Code, Finding, Place, Policy, Severity};
@@ -169,10 +169,19 @@ impl Engine {
         let mut reviews = github.reviews(pull.number).await?;
         // Only what was said, or has gone on for a while, can belong to an earlier life.
         let old = self.inner.clock.now() - pull.created_at > YOUNG;
-        let reopened_at = match old || reviews.iter().any(|review| review.state == ReviewState::Approved) {
-            true => github.closings(pull.number).await?.reopened_at,
-            false => None,
+        let said = |review: &Review| matches!(review.state, ReviewState::Approved | ReviewState::Dismissed);
+        let closings = match old || reviews.iter().any(said) {
+            true => github.closings(pull.number).await?,
+            false => Closings::default(),
         };
+        let reopened_at = closings.reopened_at;
+        // Whoever asks does not take back what others object.
+        for review in reviews.iter_mut().filter(|review| review.state == ReviewState::Dismissed) {
+            let theirs = |one: &&Dismissal| one.review == review.id && one.was_objection && one.by == pull.author;
+            if closings.dismissed.iter().any(|one| theirs(&one)) {
+                review.state = ReviewState::ChangesRequested;
+            }
+        }
         let forfeited = forfeit::forfeited(&reviews, &pull.head, reopened_at);
         let forfeited = forfeited.into_iter().map(|(review, why)| (review.clone(), why)).collect();
         forfeit::reopen(&mut pull, &mut reviews, reopened_at);
@@ -197,7 +206,8 @@ impl Engine {
         };
         let ended = match &row.grant.state {
             State::Ended { reason: EndReason::Expired | EndReason::Replaced, .. } => false,
-            State::Ended { at, .. } => *at <= judged_at,
+            // Ended on purpose, perhaps before what extends it was read: then that is over as well.
+            State::Ended { .. } => true,
             State::Scheduled | State::Active => false,
         };
         let text = self.grant_text(github, file).await?;

@@ -138,7 +138,10 @@ impl Engine {
         }
         tx.assert_held(claim).await?;
         tx.commit().await?;
-        if verdict == Some(Verdict::Approved) && policy.settings.merge == MergeMode::Auto && !pull.draft {
+        // An emergency waits for nobody, not even to be merged.
+        let emergency = !judgement.requests.is_empty() && judgement.requests.iter().all(|one| one.request.break_glass);
+        let merges = emergency || policy.settings.merge == MergeMode::Auto;
+        if verdict == Some(Verdict::Approved) && merges && !pull.draft {
             let approved =
                 Approved { github, repository, branch, base: &base, judged: &judged, policy, effect: &effect };
             return self.merge_approved(claim, &approved).await;

@@ -11,10 +11,10 @@ use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::Verdict;
 use crate::access::facts::{Change, PullRequest, PullState};
 use crate::access::grant::{Grant, GrantId, GrantRef, State};
-use crate::github::{MergeOutcome, Repository};
+use crate::github::{GithubError, MergeOutcome, Repository};
 use crate::mutants::{self, Mutant};
 use crate::policy::model::MergeMethod;
-use crate::policy::name::{CommitId, RepositoryName};
+use crate::policy::name::{CommitId, RepositoryName, Slug};
 use crate::policy::request::path_of;
 use crate::store::{Claim, Job, Published, Refusal};
 
@@ -150,9 +150,8 @@ impl Engine {
             None => None,
         };
         let title = words::refusal_title(&refusal.path);
-        let digest = hex::encode(Sha256::digest(format!("{}\n{}\n{}", refusal.path, refusal.blob, refusal.commit)));
         Ok(Proposal {
-            branch: format!("{OWN_BRANCH}refuse/{}", digest.get(..16).unwrap_or("file")),
+            branch: refusal_branch(refusal),
             path: refusal.path.clone(),
             content,
             message: format!("{title}\n\nDaypass-Reason: unverified\n"),
@@ -192,6 +191,14 @@ impl Engine {
             Some(number) => Some(github.pull(number).await?),
             None => github.open_pull_of(&proposal.branch).await?,
         };
+        // Somebody else's, from a branch of our name, is not what we propose.
+        let standing = match standing {
+            Some(pull) if pull.state == PullState::Open && !self.is_own(&pull).await? => {
+                github.close_pull(pull.number).await?;
+                None
+            }
+            standing => standing,
+        };
         let change = [(proposal.path.as_str(), proposal.content.as_deref())];
         if let Some(pull) = standing.filter(|pull| pull.state == PullState::Open) {
             if self.is_exactly(github, head, &pull.head, proposal).await? {
@@ -202,10 +209,31 @@ impl Engine {
             return Ok(PullRequest { head: commit, ..pull });
         }
         let commit = github.commit_files(head, &change, &proposal.message).await?;
-        if !github.create_branch(&proposal.branch, &commit).await? {
-            github.update_branch(&proposal.branch, &commit, true).await?;
-        }
+        self.make_branch(github, &proposal.branch, &commit).await?;
         Ok(github.create_pull(&proposal.title, &proposal.branch, base, &proposal.body).await?)
+    }
+
+    /// Makes a branch of our own. A branch of somebody else whose name is a part of its name is in the way, and has no business there.
+    pub(super) async fn make_branch(
+        &self,
+        github: &Repository,
+        branch: &str,
+        commit: &CommitId,
+    ) -> Result<(), EngineError> {
+        let made = match github.create_branch(branch, commit).await {
+            Err(GithubError::Invalid { message }) => {
+                tracing::warn!(branch, message, "the branch cannot be made; what is in its way is removed");
+                for (at, _) in branch.match_indices('/') {
+                    github.delete_branch(branch.get(..at).unwrap_or_default()).await?;
+                }
+                github.create_branch(branch, commit).await?
+            }
+            made => made?,
+        };
+        if !made {
+            github.update_branch(branch, commit, true).await?;
+        }
+        Ok(())
     }
 
     /// Whether `commit` is on top of `head` and differs from it by nothing but the proposed change.
@@ -313,7 +341,13 @@ impl Engine {
         for file in files {
             let slug = crate::access::change::slug_of(&file.path);
             foreign |= match (file.change, slug) {
-                (Change::Removed, _) => !file.path.to_ascii_lowercase().starts_with("grants/"),
+                (Change::Removed, slug) => {
+                    let revert = slug.ok().is_some_and(|slug| is_revert_of(&pull.head_branch, &slug));
+                    let refusals = self.inner.store.refusals(repository).await?;
+                    let refused =
+                        |refusal: &Refusal| refusal.path == file.path && refusal_branch(refusal) == pull.head_branch;
+                    !revert && !refusals.iter().any(refused)
+                }
                 (_, Ok(slug)) => {
                     let live = self.inner.store.live_grant(repository, &slug).await?;
                     live.is_none_or(|row| Some(&row.grant.blob) != file.blob.as_ref())
@@ -342,6 +376,18 @@ impl Engine {
         let tx = self.inner.store.begin().await?;
         self.finish(claim, tx, None).await
     }
+}
+
+/// The branch on which a refused file is taken away.
+fn refusal_branch(refusal: &Refusal) -> String {
+    let digest = hex::encode(Sha256::digest(format!("{}\n{}\n{}", refusal.path, refusal.blob, refusal.commit)));
+    format!("{OWN_BRANCH}refuse/{}", digest.get(..16).unwrap_or("file"))
+}
+
+/// Whether a branch is the one on which a grant of this file is taken back.
+fn is_revert_of(branch: &str, slug: &Slug) -> bool {
+    let number = branch.strip_prefix(OWN_BRANCH).and_then(|name| name.strip_prefix(&format!("revert/{slug}-")));
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// Merges a pull request of our own by whichever method the repository allows; a merge commit is what reads best.

@@ -62,6 +62,19 @@ pub struct Closings {
     pub reopened_at: Option<DateTime<Utc>>,
     /// Who closed it last; `None` if nobody did, or the account is gone.
     pub closed_by: Option<Account>,
+    /// The reviews that were dismissed.
+    pub dismissed: Vec<Dismissal>,
+}
+
+/// A review that was dismissed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dismissal {
+    /// The review.
+    pub review: u64,
+    /// Whether it had asked for changes.
+    pub was_objection: bool,
+    /// Who dismissed it; `None` if the account is gone.
+    pub by: Option<Account>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +127,14 @@ struct RawEvent {
     event: String,
     actor: Option<RawAccount>,
     created_at: DateTime<Utc>,
+    dismissed_review: Option<RawDismissal>,
+}
+
+#[derive(Deserialize)]
+struct RawDismissal {
+    review_id: u64,
+    #[serde(default)]
+    state: String,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +142,7 @@ struct RawIssue {
     number: u64,
     state: String,
     body: Option<String>,
+    created_at: DateTime<Utc>,
 }
 
 impl Repository {
@@ -137,12 +159,16 @@ impl Repository {
         Ok(raw.iter().filter(|comment| comment.updated_at >= since).filter_map(RawComment::issue).collect())
     }
 
-    /// The issue a bot opened whose text begins with `mark`, open or closed, if it changed since `since`.
+    /// The issue a bot opened whose text begins with `mark`, open or closed, if it was opened since `since`.
     pub async fn issue_of(&self, bot: &str, since: DateTime<Utc>, mark: &str) -> Result<Option<u64>, GithubError> {
+        let wanted = since;
         let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let path = self.path(&format!("/issues?state=all&creator={}&since={since}&per_page=100", segment(bot)));
         let raw: Vec<RawIssue> = self.list(&path).await?;
-        let has = |issue: &&RawIssue| issue.body.as_deref().is_some_and(|body| body.starts_with(mark));
+        // One that is older is about something else, whatever somebody wrote into it.
+        let has = |issue: &&RawIssue| {
+            issue.created_at >= wanted && issue.body.as_deref().is_some_and(|body| body.starts_with(mark))
+        };
         Ok(raw.iter().find(has).map(|issue| issue.number))
     }
 
@@ -179,14 +205,25 @@ impl Repository {
         self.act(Method::POST, &path, Some(&json!({ "content": reaction }))).await
     }
 
-    /// When a pull request was closed and reopened last. <https://docs.github.com/en/rest/issues/events>
+    /// When a pull request was closed, reopened or given another base last, and what was dismissed. <https://docs.github.com/en/rest/issues/events>
     pub async fn closings(&self, issue: u64) -> Result<Closings, GithubError> {
         let raw: Vec<RawEvent> = self.list(&self.path(&format!("/issues/{issue}/events?per_page=100"))).await?;
         let mut closings = Closings::default();
         for event in raw {
             match event.event.as_str() {
-                "reopened" => closings.reopened_at = closings.reopened_at.max(Some(event.created_at)),
+                // What was said about another base was said about something else.
+                "reopened" | "base_ref_changed" | "automatic_base_change_succeeded" => {
+                    closings.reopened_at = closings.reopened_at.max(Some(event.created_at))
+                }
                 "closed" => closings.closed_by = event.actor.and_then(|actor| actor.account()),
+                "review_dismissed" => {
+                    let by = event.actor.and_then(|actor| actor.account());
+                    closings.dismissed.extend(event.dismissed_review.map(|review| Dismissal {
+                        review: review.review_id,
+                        was_objection: review.state.eq_ignore_ascii_case("changes_requested"),
+                        by,
+                    }));
+                }
                 _ => {}
             }
         }

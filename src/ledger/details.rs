@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use crate::access::approval::{ApprovalStatus, Discount, Discounted, StageState};
 use crate::access::change::Subject;
-use crate::access::decide::{Decision, PullFacts, Removal, verdict_of};
+use crate::access::decide::{Decision, PullFacts, verdict_of};
 use crate::access::facts::{FileMode, Review, ReviewState, TreeFile};
 use crate::access::judgement::Judgement;
+use crate::access::removal::Removal;
 use crate::policy::Finding;
 use crate::policy::name::CommitId;
 

@@ -104,6 +104,7 @@ codes! {
     MachineRefused = "DP0419", "A machine may not ask for this, or not like this", "Bots and AI agents have no emergencies, and need a human approval: where nobody has to approve, they get nothing.";
     DeniedRecently = "DP0420", "The same request was denied a short while ago", "The approval rule has a `cool_down`. Talk to whoever denied it, or wait.";
     RoleFull = "DP0421", "As many as may have the role at once have it", "The role has a `limit`. Wait until somebody gives it back, or ask them to.";
+    GlassPlanned = "DP0422", "An emergency cannot be planned", "Remove `start`, or ask in the ordinary way.";
     MixedPullRequest = "DP0501", "Grants and policies are changed together", "Open two pull requests; they are approved by different people.";
     OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
     GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";

@@ -60,6 +60,10 @@ pub fn judge(request: &Request, policy: &Policy) -> Vec<Finding> {
         (Some(path), true) => path.max_duration,
         (_, false) => role.max_duration,
     };
+    if request.break_glass && request.start.is_some() {
+        let message = "an emergency cannot be planned".to_owned();
+        findings.push(finding(request, "start", Code::GlassPlanned, message, Code::GlassPlanned.explanation()));
+    }
     if request.duration > ceiling {
         let path = if request.break_glass { " by break-glass" } else { "" };
         let message = format!("`{}` is longer than role `{}` may last{path}: {ceiling}", request.duration, role.name);

@@ -144,7 +144,23 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, number: u64) -> Answer {
 pub(super) fn happened(ctx: &mut Ctx<'_>, repository: &str, number: u64, event: &str) -> Result<(), Refusal> {
     let (id, actor, created_at) = (ctx.state.id(), ctx.account(), ctx.now());
     if let Some(issue) = ctx.repository_mut(repository)?.issues.get_mut(&number) {
-        issue.events.push(IssueEvent { id, actor, event: event.to_owned(), created_at });
+        issue.events.push(IssueEvent { id, actor, event: event.to_owned(), created_at, dismissed: None });
+    }
+    Ok(())
+}
+
+/// Notes that a review was dismissed.
+pub(super) fn dismissed(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    number: u64,
+    (review, said): (u64, String),
+) -> Result<(), Refusal> {
+    happened(ctx, repository, number, "review_dismissed")?;
+    if let Some(issue) = ctx.repository_mut(repository)?.issues.get_mut(&number)
+        && let Some(last) = issue.events.last_mut()
+    {
+        last.dismissed = Some((review, said.to_ascii_lowercase()));
     }
     Ok(())
 }

@@ -318,11 +318,15 @@ impl View<'_> {
 
     /// `issue-event-for-issue`.
     pub fn issue_event(&self, repository: &Repository, event: &IssueEvent) -> Value {
-        json!({
+        let mut written = json!({
             "id": event.id, "node_id": node("IE", event.id), "url": format!("{}/issues/events/{}", self.repository_path(repository), event.id),
             "actor": self.user(event.actor), "event": event.event, "commit_id": null, "commit_url": null, "created_at": time(event.created_at),
             "performed_via_github_app": null,
-        })
+        });
+        if let Some((review, state)) = &event.dismissed {
+            written["dismissed_review"] = json!({ "state": state, "review_id": review, "dismissal_message": null });
+        }
+        written
     }
 
     /// `issue-comment`.

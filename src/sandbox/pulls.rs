@@ -212,6 +212,7 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> A
         return not_found();
     };
     let edited = title.is_some() || body.is_some() || base.is_some();
+    let mut rebased = false;
     issue.title = title.unwrap_or(std::mem::take(&mut issue.title));
     issue.body = body.or(issue.body.take());
     issue.updated_at = now;
@@ -219,6 +220,7 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> A
         let Some(tip) = git.reference(&format!("refs/heads/{base}")) else {
             return invalid("PullRequest", "base", "base is invalid");
         };
+        rebased = pull.base_branch != base;
         (pull.base_branch, pull.base) = (base, tip.to_string());
     }
     let open = state.map_or(issue.open, |state| state == "open");
@@ -230,6 +232,9 @@ fn update(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>, number: u64) -> A
     }
     let changed = open != issue.open;
     (issue.open, issue.closed_at) = (open, (!open).then_some(now));
+    if rebased {
+        super::issues::happened(ctx, repository, number, "base_ref_changed")?;
+    }
     if edited {
         event(ctx, repository, git, number, "edited", json!({ "changes": {} }))?;
     }
@@ -393,7 +398,8 @@ fn dismiss(ctx: &mut Ctx<'_>, repository: &str, number: u64, id: u64) -> Answer 
     if !matches!(review.state.as_str(), "APPROVED" | "CHANGES_REQUESTED") {
         return refuse(422, "Can not dismiss a commented pull request review");
     }
-    review.state = "DISMISSED".to_owned();
+    let said = std::mem::replace(&mut review.state, "DISMISSED".to_owned());
+    super::issues::dismissed(ctx, repository, number, (id, said))?;
     review_event(ctx, repository, number, id, "dismissed")?;
     one_review(ctx, repository, number, id, 200)
 }

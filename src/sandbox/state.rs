@@ -148,6 +148,9 @@ pub(super) struct IssueEvent {
     pub actor: u64,
     pub event: String,
     pub created_at: DateTime<Utc>,
+    /// The review that was dismissed, and what it had said.
+    #[serde(default)]
+    pub dismissed: Option<(u64, String)>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

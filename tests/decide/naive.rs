@@ -109,7 +109,7 @@ impl Judge<'_> {
             review.by.is_some_and(|by| {
                 review.state == ReviewState::ChangesRequested
                     && !self.has_a_hand_in_it(by)
-                    && stages.iter().any(|stage| self.among(&stage.approvers, by))
+                    && stages.iter().any(|stage| stage.state != State::Skipped && self.among(&stage.approvers, by))
             })
         });
         let done = |stage: &Stage<'_>| matches!(stage.state, State::Satisfied | State::Skipped);
@@ -154,6 +154,9 @@ impl Judge<'_> {
         if self.ask.minutes > ceiling {
             codes.insert("DP0404");
         }
+        if self.ask.break_glass && self.ask.start.is_some() {
+            codes.insert("DP0422");
+        }
         if role.ticket && self.ask.ticket.is_none() {
             codes.insert("DP0405");
         }
@@ -184,7 +187,10 @@ impl Judge<'_> {
             (Some((who, _)), true) => who,
             _ => &role.requesters,
         };
-        if !self.among(may_have, self.subject()) {
+        // Nor does anybody break the glass for others who may not break it.
+        let both =
+            self.among(may_have, self.subject()) && (!self.ask.break_glass || self.among(may_have, self.ask.author));
+        if !both {
             codes.insert("DP0401");
         }
     }
