@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -153,8 +153,7 @@ fn relocate(finding: &mut Finding, path: &str) {
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok((path.display().to_string(), bytes))
+    Ok((path.display().to_string(), super::facts::read_bounded(path)?))
 }
 
 /// The request of the command line as a file would say it, so that it is read like one. JSON is YAML.

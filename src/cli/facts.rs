@@ -4,6 +4,7 @@
 //! nobody wrote down stays unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -84,13 +85,26 @@ pub(super) fn load(
     }
 }
 
+/// The largest file of facts, or request, that is read, in bytes.
+const FILE_LIMIT: u64 = 1024 * 1024;
+
+/// Reads a file, or what comes through a pipe, as long as it is not too much.
+pub(super) fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let context = || format!("{} cannot be read", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).with_context(context)?;
+    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).with_context(context)?;
+    anyhow::ensure!(bytes.len() as u64 <= FILE_LIMIT, "{} has more than {FILE_LIMIT} bytes", path.display());
+    Ok(bytes)
+}
+
 /// Members by team.
 pub(super) type Memberships = BTreeMap<TeamSlug, Vec<Login>>;
 
 /// The members of teams that `file` tells; if it cannot be read, the findings are printed and the exit code comes instead.
 pub(super) fn memberships(file: Option<&Path>, format: Format) -> Result<Result<Memberships, ExitCode>, Failure> {
     let Some(file) = file else { return Ok(Ok(Memberships::new())) };
-    let bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display())).map_err(usage)?;
+    let bytes = read_bounded(file).map_err(usage)?;
     let name = file.display().to_string();
     let given = match policy::testcase::read_given(&name, &bytes) {
         Ok(given) => given,

@@ -87,6 +87,10 @@ fn colour() -> bool {
 
 /// Runs the command line.
 pub fn run(cli: Cli) -> ExitCode {
+    // Who reads no further wants no more: that is no failure. A server goes on without its log.
+    if !matches!(cli.command, Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_)) {
+        sigpipe::reset();
+    }
     let result = match cli.command {
         Command::Audit(args) => audit::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -55,6 +55,7 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
             report.error(&spot, Code::WrongExtension, message, "Rename it, or move it elsewhere.");
         }
     }
+    trees.retain(|tree| is_ours(tree, &mut report));
     let all_read = trees.len() == files.keys().filter(|path| path.ends_with(".yaml")).count();
     let expanded = expand(&mut trees, all_read, &mut report);
     let documents: Vec<PolicyFile> = trees.iter().filter_map(|tree| PolicyFile::decode(tree, &mut report)).collect();
@@ -74,6 +75,18 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
     findings.dedup();
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
     Loaded { policy: policy.filter(|_| !broken), findings: summed_up(findings), of_repository }
+}
+
+/// Whether a file is written for this version. What another version means by its keys is not known, so nothing else is said of it.
+fn is_ours(tree: &Node, report: &mut Report) -> bool {
+    let version = tree.get("version");
+    let other =
+        version.and_then(|node| Some((node, node.text()?.parse::<u64>().ok().filter(|version| *version != 1)?)));
+    if let Some((node, version)) = other {
+        let message = format!("this policy is written for version {version}; this Daypass reads version 1");
+        report.error(&node.spot, Code::UnknownVersion, message, Code::UnknownVersion.explanation());
+    }
+    other.is_none()
 }
 
 /// A mistake that only some rows of a table make is theirs: it is told at the row, not where something is made from all of them.

@@ -122,3 +122,23 @@ fn a_policy_nobody_can_change_is_told_of_unless_that_is_meant() {
     let (code, text) = validate(&dir, &["--deny-warnings"]);
     assert_eq!(code, Some(0), "{text}");
 }
+
+#[test]
+fn who_stops_reading_is_no_failure() {
+    use std::process::Stdio;
+    let mut child = daypass().args(["schema", "policy"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "no panic");
+}
+
+#[test]
+fn a_policy_for_another_version_is_told_so_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    let policy = "version: 2\nchannels: { slack: x }\nroles: { r: { newer: x } }\n";
+    std::fs::write(dir.path().join("policies/p.yaml"), policy).unwrap();
+    let (code, text) = validate(&dir, &[]);
+    assert!(text.contains("DP0113") && !text.contains("DP0104"), "{text}");
+    assert_eq!(code, Some(1));
+}

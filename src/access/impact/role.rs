@@ -90,6 +90,7 @@ impl Comparison<'_> {
         self.principals(about, right, (&old.may_request_for, &new.may_request_for), "request it for somebody else");
         self.break_glass(about, old.break_glass.as_ref(), new.break_glass.as_ref());
         self.ceiling(about, Topic::Ceiling, "access may last", (old.max_duration, new.max_duration), Danger::Medium);
+        self.limit(about, old.limit, new.limit);
         self.requirements(about, &old.requires, &new.requires);
         self.conditions(about, old, new);
         self.stages(about, stages.0, stages.1);
@@ -104,6 +105,18 @@ impl Comparison<'_> {
                 Sentence::default().say(&format!("its risk is {} instead of {}", new.risk.as_str(), old.risk.as_str()));
             self.effects.push(super::Effect { danger, topic: Topic::Risk, role: Some(new.name.clone()), sentence });
         }
+    }
+
+    /// Compares how many may have it at the same time.
+    fn limit(&mut self, about: About<'_>, old: Option<u32>, new: Option<u32>) {
+        if old == new {
+            return;
+        }
+        let told = |limit: Option<u32>| limit.map_or("any number".to_owned(), |limit| limit.to_string());
+        let wider = new.unwrap_or(u32::MAX) > old.unwrap_or(u32::MAX);
+        let danger = if wider { Danger::Medium } else { Danger::Narrower };
+        let text = format!("{} may have it at the same time instead of {}", told(new), told(old));
+        self.note(about, danger, Topic::Ceiling, Sentence::default().say(&text));
     }
 
     /// Compares what holds for bots, if any may ask at all.

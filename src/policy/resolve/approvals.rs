@@ -16,6 +16,8 @@ use crate::policy::{Code, Place};
 
 /// In how many ways the stages of a rule may be satisfied: all of them are tried.
 const MOST_WAYS: usize = 64;
+/// How many people a part may require: who could be among them is tried out.
+const MOST_REQUIRED: u32 = 20;
 
 impl Resolver<'_> {
     pub(super) fn approval(&mut self, name: At<ApprovalName>, document: ApprovalDoc) -> Approval {
@@ -177,6 +179,8 @@ fn problem_of(part: &Part, wider: &BTreeSet<Principal>) -> Option<String> {
     let named = everybody.iter().all(|principal| matches!(principal, Principal::User(_)));
     if part.required == 0 {
         Some("requires nobody; leave it out instead".to_owned())
+    } else if part.required > MOST_REQUIRED && !(named && everybody.len() < part.required as usize) {
+        Some(format!("requires {} people; at most {MOST_REQUIRED} can be required", part.required))
     } else if part.approvers.is_empty() {
         Some("has no approvers".to_owned())
     } else if part.approvers.iter().all(|principal| matches!(principal, Principal::App(_))) {
