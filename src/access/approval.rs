@@ -61,6 +61,8 @@ pub struct StageStatus {
     pub escalation: Option<Escalation>,
     /// The people who could approve once it has widened by all it ever will, besides the candidates.
     pub later: BTreeSet<Account>,
+    /// Those of them who could once it widens next.
+    pub next: BTreeSet<Account>,
     /// It needs more people than could ever approve it. What is open to everyone, or will widen, may still be satisfied.
     pub out_of_reach: bool,
 }
@@ -255,8 +257,11 @@ fn reach(status: &mut StageStatus, stage: &Stage, ballot: Ballot<'_>) {
     let free = |account: &Account| ballot.involved.how(account).is_none() && !used.contains(account);
     let people = |principals| principals::people(principals, ballot.policy, ballot.directory).into_iter().filter(free);
     let candidates = people(&status.approvers).collect::<BTreeSet<_>>();
-    let later = people(&stage.everybody()).collect::<BTreeSet<_>>();
+    let everybody = stage.everybody();
+    let later = people(&everybody).collect::<BTreeSet<_>>();
     status.later = later.difference(&candidates).cloned().collect();
+    let next = status.escalation.iter().flat_map(|step| people(&step.to)).collect::<BTreeSet<_>>();
+    status.next = next.difference(&candidates).cloned().collect();
     status.candidates = candidates;
     let undecided = matches!(status.state, StageState::Open | StageState::Waiting) && status.escalates_at.is_none();
     status.out_of_reach = undecided && !seating::can_be_met(stage, status, ballot);

@@ -366,7 +366,7 @@ impl StageNode {
             after: escalation.after,
             at: stage.escalates_at,
             to: escalation.to.clone(),
-            people: people(&stage.later),
+            people: people(&stage.next),
         });
         Self {
             name: stage.name.clone(),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{Account, Directory};
 use super::principals::{includes, written_out};
-use crate::policy::model::{Requirement, Role, Stage};
+use crate::policy::model::{Demand, Requirement, Role, Stage};
 use crate::policy::name::{AppSlug, RoleName, StageName, TeamSlug};
 use crate::policy::{Duration, Policy, Principal};
 
@@ -125,6 +125,31 @@ pub struct RoleReach {
     pub conditions: Vec<String>,
     /// Who approves, stage by stage; empty: nobody has to.
     pub stages: Vec<StageReach>,
+    /// What holds for bots, if any may ask.
+    pub machines: Option<MachineReach>,
+    /// How many may have it at the same time.
+    pub limit: Option<u32>,
+    /// How long after a denial it can be asked for again.
+    pub cool_down: Option<Duration>,
+    /// Whether the approval of one person counts for one stage at most.
+    pub distinct: bool,
+}
+
+/// What holds for bots.
+#[derive(Debug, Clone)]
+pub struct MachineReach {
+    /// For how long at most.
+    pub max_duration: Duration,
+    /// Who vouches for them; nobody: whoever approves.
+    pub sponsors: Crowd,
+}
+
+impl RoleReach {
+    /// Whether a bot gets it at all: somebody has to approve that.
+    pub fn is_for_machines(&self) -> bool {
+        let vouched = |machines: &MachineReach| !machines.sponsors.principals.is_empty() || !self.stages.is_empty();
+        self.machines.as_ref().is_some_and(vouched)
+    }
 }
 
 /// Who can approve a stage.
@@ -140,6 +165,21 @@ pub struct StageReach {
     pub approvers: Crowd,
     /// After how long others can too, and who then can in the end, the first ones included.
     pub later: Option<(Duration, Crowd)>,
+    /// The same step by step.
+    pub steps: Vec<StepReach>,
+    /// Its parts, if it has several: whether all must approve, and so many of whom.
+    pub parts: Option<(bool, Vec<(u32, Crowd)>)>,
+}
+
+/// Who can approve a stage that has waited.
+#[derive(Debug, Clone)]
+pub struct StepReach {
+    /// How long it must have waited.
+    pub after: Duration,
+    /// Whether only working time counts.
+    pub working_time: bool,
+    /// Who can then, those before included.
+    pub approvers: Crowd,
 }
 
 impl RoleReach {
@@ -147,7 +187,16 @@ impl RoleReach {
     pub fn of(role: &Role, policy: &Policy, directory: &Directory) -> Self {
         let crowd = |principals: &BTreeSet<Principal>| Crowd::of(principals, policy, directory);
         let rule = policy.approvals.get(&role.approval);
+        let asking: BTreeSet<Principal> = role.requesters.union(&role.may_request_for).cloned().collect();
+        let machines = (!crowd(&asking).apps.is_empty()).then(|| MachineReach {
+            max_duration: role.machines.max_duration,
+            sponsors: crowd(&role.machines.sponsors).without_bots(),
+        });
         Self {
+            machines,
+            limit: role.limit,
+            cool_down: rule.and_then(|rule| rule.cool_down),
+            distinct: rule.is_none_or(|rule| rule.distinct),
             requesters: crowd(&role.requesters),
             max_duration: role.max_duration,
             on_behalf: crowd(&role.may_request_for),
@@ -171,12 +220,24 @@ impl StageReach {
     pub fn of(stage: &Stage, policy: &Policy, directory: &Directory) -> Self {
         let crowd = |principals: &BTreeSet<Principal>| Crowd::of(principals, policy, directory).without_bots();
         let later = stage.escalate.first().map(|first| (first.after, crowd(&stage.everybody())));
+        let mut wider = stage.approvers();
+        let steps = stage.escalate.iter().map(|step| {
+            wider.extend(step.to.iter().cloned());
+            StepReach { after: step.after, working_time: step.calendar.is_some(), approvers: crowd(&wider) }
+        });
+        let steps = steps.collect();
+        let parts = stage.demand.single().is_none().then(|| {
+            let parts = stage.demand.parts().map(|part| (part.required, crowd(&part.approvers)));
+            (matches!(stage.demand, Demand::All(_)), parts.collect())
+        });
         Self {
             name: stage.name.clone(),
             when: stage.when.as_ref().map(|when| when.source().to_owned()),
             required: stage.required(),
             approvers: crowd(&stage.approvers()),
             later,
+            steps,
+            parts,
         }
     }
 
@@ -191,6 +252,8 @@ impl StageReach {
 pub struct Abilities {
     /// The role.
     pub role: RoleName,
+    /// Whether it is a bot of which this is told.
+    pub is_bot: bool,
     /// Ask for it.
     pub request: Answer,
     /// Ask for it for others.
@@ -199,6 +262,8 @@ pub struct Abilities {
     pub break_glass: Answer,
     /// Approve these stages; those they cannot are left out. With each: whether only after the stage has waited.
     pub approve: Vec<(StageName, Answer, Option<Duration>)>,
+    /// Vouch for bots that ask for it.
+    pub sponsor: Answer,
     /// The ceilings and rules of the role.
     pub reach: RoleReach,
 }
@@ -207,7 +272,8 @@ impl Abilities {
     /// Whether they can do nothing at all with it.
     pub fn is_none(&self) -> bool {
         let none = |answer: &Answer| *answer == Answer::No;
-        none(&self.request) && none(&self.on_behalf) && none(&self.break_glass) && self.approve.is_empty()
+        let rights = [&self.request, &self.on_behalf, &self.break_glass, &self.sponsor];
+        rights.into_iter().all(none) && self.approve.is_empty()
     }
 }
 
@@ -218,7 +284,8 @@ pub fn abilities(account: &Account, policy: &Policy, directory: &Directory) -> V
         let mut approve = Vec::new();
         for stage in &reach.stages {
             let now = stage.approvers.holds(account);
-            let later = stage.later.as_ref().map(|(after, crowd)| (*after, crowd.holds(account)));
+            let later = stage.steps.iter().map(|step| (step.after, step.approvers.holds(account)));
+            let later = later.into_iter().find(|(_, answer)| *answer != Answer::No);
             match (now, later) {
                 (Answer::Yes, _) => approve.push((stage.name.clone(), Answer::Yes, None)),
                 (_, Some((after, Answer::Yes))) => approve.push((stage.name.clone(), Answer::Yes, Some(after))),
@@ -230,11 +297,13 @@ pub fn abilities(account: &Account, policy: &Policy, directory: &Directory) -> V
             }
         }
         Abilities {
+            is_bot: account.bot,
             role: role.name.clone(),
             request: reach.requesters.holds(account),
             on_behalf: reach.on_behalf.holds(account),
             break_glass: reach.break_glass.as_ref().map_or(Answer::No, |(crowd, ..)| crowd.holds(account)),
             approve,
+            sponsor: reach.machines.as_ref().map_or(Answer::No, |machines| machines.sponsors.holds(account)),
             reach,
         }
     };

@@ -90,7 +90,15 @@ fn human(abilities: &Abilities) -> String {
             stages => format!("approved by {}", stages.join(", ")),
         };
         let only = if reach.conditions.is_empty() { "" } else { ", under its conditions" };
-        lines.push(format!("{can} request it for up to {}, {approval}{only}", reach.max_duration));
+        let sponsored = reach.machines.as_ref().filter(|machines| !machines.sponsors.principals.is_empty());
+        let sponsored = if sponsored.is_some() { ", vouched for by a sponsor" } else { "" };
+        lines.push(match (abilities.is_bot, &reach.machines) {
+            (true, _) if !reach.is_for_machines() => "gets nothing: no human would have to approve it".to_owned(),
+            (true, Some(machines)) => {
+                format!("{can} request it for up to {}, {approval}{sponsored}{only}", machines.max_duration)
+            }
+            _ => format!("{can} request it for up to {}, {approval}{only}", reach.max_duration),
+        });
     }
     if let Some(can) = can(&abilities.on_behalf) {
         lines.push(format!("{can} request it for others"));
@@ -102,6 +110,7 @@ fn human(abilities: &Abilities) -> String {
         let after = after.map(|after| format!(" after it has waited {after}")).unwrap_or_default();
         lines.extend(can(answer).map(|can| format!("{can} approve stage {stage}{after}")));
     }
+    lines.extend(can(&abilities.sponsor).map(|can| format!("{can} vouch for machines that request it")));
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
     format!("{}\n{lines}\n", abilities.role)
 }
@@ -116,7 +125,11 @@ fn json(abilities: &Abilities) -> Value {
     json!({
         "role": abilities.role,
         "request": answer(&abilities.request),
-        "max_duration": abilities.reach.max_duration,
+        "max_duration": match &abilities.reach.machines {
+            Some(machines) if abilities.is_bot => machines.max_duration,
+            _ => abilities.reach.max_duration,
+        },
+        "sponsor": answer(&abilities.sponsor),
         "request_for_others": answer(&abilities.on_behalf),
         "break_glass": answer(&abilities.break_glass),
         "approve": abilities.approve.iter().map(stage).collect::<Vec<_>>(),
@@ -125,7 +138,7 @@ fn json(abilities: &Abilities) -> Value {
 }
 
 fn unknown_teams(abilities: &Abilities) -> BTreeSet<TeamSlug> {
-    let answers = [&abilities.request, &abilities.on_behalf, &abilities.break_glass].into_iter();
+    let answers = [&abilities.request, &abilities.on_behalf, &abilities.break_glass, &abilities.sponsor].into_iter();
     let answers = answers.chain(abilities.approve.iter().map(|(_, answer, _)| answer));
     answers
         .filter_map(|answer| if let Answer::IfIn(teams) = answer { Some(teams) } else { None })

@@ -79,10 +79,43 @@ fn human(role: &Role, reach: &RoleReach, directory: &Directory) -> String {
         section(format!("Can break the glass, for up to {most}, reviewed within {review}:"), crowd);
     }
     for (index, stage) in reach.stages.iter().enumerate() {
-        section(stage_title(index, stage), &stage.approvers);
-        if let Some((after, crowd)) = &stage.later {
-            section(format!("  If it has waited {after}, these can approve it:"), crowd);
+        match &stage.parts {
+            None => section(stage_title(index, stage), &stage.approvers),
+            Some((all, parts)) => {
+                let word = if *all { "all of these must" } else { "one of these must" };
+                for (nth, (required, crowd)) in parts.iter().enumerate() {
+                    let title = format!("{}, part {}: {required} of", parts_title(index, stage, word), nth + 1);
+                    section(format!("{title}:"), crowd);
+                }
+            }
         }
+        for step in &stage.steps {
+            let time = if step.working_time { " of working time" } else { "" };
+            section(format!("  If it has waited {}{time}, these can approve it:", step.after), &step.approvers);
+        }
+    }
+    if let Some(machines) = &reach.machines {
+        match (reach.is_for_machines(), machines.sponsors.principals.is_empty()) {
+            (false, _) => text.push_str("\nA machine gets nothing: no human would have to approve it.\n"),
+            (true, true) => text.push_str(&format!("\nA machine can have it for up to {}.\n", machines.max_duration)),
+            (true, false) => {
+                let title =
+                    format!("A machine can have it for up to {}, if one of these approves:", machines.max_duration);
+                text.push_str(&format!("\n{title}\n"));
+                facts::lines(&machines.sponsors, directory)
+                    .iter()
+                    .for_each(|line| text.push_str(&format!("  {line}\n")));
+            }
+        }
+    }
+    if let Some(limit) = reach.limit {
+        text.push_str(&format!("\n{limit} may have it at the same time.\n"));
+    }
+    if let Some(cool_down) = reach.cool_down {
+        text.push_str(&format!("\nAfter a denial the same subject can ask again after {cool_down}.\n"));
+    }
+    if !reach.distinct {
+        text.push_str("\nThe approval of one person counts for several stages.\n");
     }
     if reach.stages.is_empty() {
         text.push_str("\nNobody has to approve it.\n");
@@ -110,6 +143,11 @@ fn stage_title(index: usize, stage: &StageReach) -> String {
     format!("Approval {}, stage {}{when}: can approve{count}:", index + 1, stage.name)
 }
 
+fn parts_title(index: usize, stage: &StageReach, word: &str) -> String {
+    let when = stage.when.as_ref().map(|when| format!(", if {}", tame(when))).unwrap_or_default();
+    format!("Approval {}, stage {}{when}: {word} approve", index + 1, stage.name)
+}
+
 fn word(requirement: &Requirement) -> &'static str {
     match requirement {
         Requirement::Ticket => "ticket",
@@ -122,6 +160,7 @@ fn unknown_teams(reach: &RoleReach) -> BTreeSet<crate::policy::name::TeamSlug> {
     let mut crowds = vec![&reach.requesters, &reach.on_behalf];
     crowds.extend(reach.break_glass.iter().map(|(crowd, ..)| crowd));
     crowds.extend(reach.stages.iter().flat_map(|stage| [&stage.approvers, stage.in_the_end()]));
+    crowds.extend(reach.machines.iter().map(|machines| &machines.sponsors));
     crowds.into_iter().flat_map(|crowd| crowd.unknown.iter().cloned()).collect()
 }
 
@@ -138,6 +177,14 @@ fn json(role: &Role, reach: &RoleReach, unasked: &[Unasked]) -> serde_json::Valu
                 "approvers": facts::json(&stage.approvers),
                 "escalates_after": later.map(|(after, _)| after),
                 "approvers_then": later.map(|(_, crowd)| facts::json(crowd)),
+                "steps": stage.steps.iter().map(|step| json!({
+                    "after": step.after, "working_time": step.working_time, "approvers": facts::json(&step.approvers),
+                })).collect::<Vec<_>>(),
+                "parts": stage.parts.as_ref().map(|(all, parts)| json!({
+                    "all": all,
+                    "of": parts.iter().map(|(required, crowd)| json!({ "required": required, "approvers": facts::json(crowd) }))
+                        .collect::<Vec<_>>(),
+                })),
             })
         })
         .collect();
@@ -153,6 +200,12 @@ fn json(role: &Role, reach: &RoleReach, unasked: &[Unasked]) -> serde_json::Valu
         "requires": reach.requires,
         "conditions": reach.conditions,
         "approval": stages,
+        "distinct": reach.distinct,
+        "cool_down": reach.cool_down,
+        "limit": reach.limit,
+        "machines": reach.machines.as_ref().map(|machines| json!({
+            "allowed": reach.is_for_machines(), "max_duration": machines.max_duration, "sponsors": facts::json(&machines.sponsors),
+        })),
         "unknown_teams": unknown_teams(reach),
         "unasked_teams": unasked.iter().map(|unasked| &unasked.team).collect::<Vec<_>>(),
     })

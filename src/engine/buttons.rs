@@ -51,38 +51,47 @@ impl Engine {
 
     /// Does what buttons of a pull request ask for. False while what it gave is not read yet.
     pub(super) async fn heed_presses(&self, claim: &Claim, scene: &Scene<'_>) -> Result<bool, EngineError> {
+        let mut failed = None;
         for press in self.inner.store.waiting_presses(scene.repository, scene.pull.number).await? {
             if self.is_unread(scene).await? {
                 return Ok(false);
             }
-            let reply = match self.presser(scene, &press).await? {
-                Some((account, command)) => {
-                    let occasion = format!("press-{}", press.delivery);
-                    let ask = Ask { by: &account, command: &command, occasion: &occasion };
-                    let mut reply = self.obey(scene, &ask).await?;
-                    reply.said = reply.said.map(|said| answers::pressed(&account, label(&command), &said));
-                    Some((account, command, reply, occasion))
-                }
-                None => {
-                    tracing::warn!(
-                        pull = scene.pull.number,
-                        delivery = press.delivery,
-                        "a press of a button is not heeded"
-                    );
-                    None
-                }
-            };
-            let mut tx = self.inner.store.begin().await?;
-            tx.assert_held(claim).await?;
-            if let Some((account, command, reply, occasion)) = reply {
-                let ask = Ask { by: &account, command: &command, occasion: &occasion };
-                self.act(&mut tx, scene, &ask, reply).await?;
+            // One that cannot be done now keeps the others from nothing: access may have to end.
+            if let Err(error) = self.heed_press(claim, scene, &press).await {
+                failed = failed.or(Some(error));
             }
-            tx.pressed(&press.delivery, self.inner.clock.now()).await?;
-            tx.commit().await?;
-            self.wake();
         }
-        Ok(true)
+        failed.map_or(Ok(true), Err)
+    }
+
+    async fn heed_press(&self, claim: &Claim, scene: &Scene<'_>, press: &Press) -> Result<(), EngineError> {
+        let reply = match self.presser(scene, press).await? {
+            Some((account, command)) => {
+                let occasion = format!("press-{}", press.delivery);
+                let ask = Ask { by: &account, command: &command, occasion: &occasion };
+                let mut reply = self.obey(scene, &ask).await?;
+                reply.said = reply.said.map(|said| answers::pressed(&account, label(&command), &said));
+                Some((account, command, reply, occasion))
+            }
+            None => {
+                tracing::warn!(
+                    pull = scene.pull.number,
+                    delivery = press.delivery,
+                    "a press of a button is not heeded"
+                );
+                None
+            }
+        };
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        if let Some((account, command, reply, occasion)) = reply {
+            let ask = Ask { by: &account, command: &command, occasion: &occasion };
+            self.act(&mut tx, scene, &ask, reply).await?;
+        }
+        tx.pressed(&press.delivery, self.inner.clock.now()).await?;
+        tx.commit().await?;
+        self.wake();
+        Ok(())
     }
 
     /// Who pressed a button and what it means, if it is one of ours, on the merged request, and they are somebody.

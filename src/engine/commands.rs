@@ -91,7 +91,7 @@ impl Reply {
 impl Engine {
     /// Does what comments on a pull request ask for.
     pub(super) async fn heed(&self, claim: &Claim, scene: &Scene<'_>) -> Result<Heeding, EngineError> {
-        let mut closed = false;
+        let (mut closed, mut failed) = (false, None);
         let known = self.inner.store.heeded(scene.repository, scene.pull.number).await?;
         for (decided, _) in known.iter().filter(|(_, done)| !done) {
             closed |= self.follow_up(claim, scene, decided).await?;
@@ -119,7 +119,14 @@ impl Engine {
             if self.is_unread(scene).await? {
                 return Ok(Heeding::Unread);
             }
-            closed |= self.heed_one(claim, scene, &comment, by, asked).await?;
+            // One that cannot be done now keeps the others from nothing: access may have to end.
+            match self.heed_one(claim, scene, &comment, by, asked).await {
+                Ok(closes) => closed |= closes,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         Ok(if closed { Heeding::Closed } else { Heeding::Done })
     }

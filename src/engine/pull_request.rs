@@ -54,10 +54,12 @@ impl Engine {
             self.first_sight(repository, &github.head(&branch).await?).await?;
         }
         let scene = Scene { github: &github, repository, branch: &branch, pull: &pull };
-        let heeding = match self.heed_presses(claim, &scene).await? {
-            true => self.heed(claim, &scene).await?,
-            false => Heeding::Unread,
+        let pressed = self.heed_presses(claim, &scene).await;
+        let heeding = match &pressed {
+            Ok(false) => Heeding::Unread,
+            Ok(true) | Err(_) => self.heed(claim, &scene).await?,
         };
+        pressed?;
         let pull = if heeding == Heeding::Closed { github.pull(number).await? } else { pull };
         match &pull.state {
             PullState::Merged { .. } => {

@@ -254,7 +254,7 @@ fn an_app_is_asked_about_as_a_policy_names_it() {
     for who in ["app:renovate", "renovate[bot]"] {
         let (code, out, err) = clone.run(&["what-can", who]);
         assert_eq!(code, Some(0), "{err}");
-        assert!(out.contains("docs-preview\n  can request it"), "{out}");
+        assert!(out.contains("docs-preview\n  gets nothing: no human would have to approve it"), "{out}");
     }
 }
 
@@ -305,4 +305,55 @@ fn what_cannot_be_compared_says_what_to_do() {
     clone.commit("link");
     let (code, out, _) = clone.run(&["diff", "v1..link"]);
     assert_eq!((code, out.contains("policies/x.yaml")), (Some(1), true), "{out}");
+}
+
+/// A role with everything that is said about approvals and bots.
+const CHAINS: &str = "version: 1
+settings: { policy_approval: chain }
+targets: { hub: github }
+calendars: { office: { time_zone: Europe/Berlin } }
+roles:
+  deploy:
+    requesters: [user:alice, 'app:agent']
+    max_duration: 4h
+    limit: 2
+    approval: chain
+    machines: { max_duration: 30m, sponsors: [user:sam] }
+    entitlements: [github: { target: hub, team: x }]
+approvals:
+  chain:
+    cool_down: 4h
+    stages:
+      - name: both
+        all_of: [{ approvers: [user:bob] }, { approvers: [user:carol, user:dora], required: 2 }]
+        escalate: [{ after: 2h, calendar: office, to: [user:lea] }, { after: 1d, to: [user:dirk] }]
+";
+
+#[test]
+fn parts_steps_and_machines_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("policies")).unwrap();
+    std::fs::write(dir.path().join("policies/p.yaml"), CHAINS).unwrap();
+    let told = |arguments: &[&str]| {
+        let output = daypass().args(arguments).current_dir(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let who = told(&["who-can", "deploy"]);
+    for text in [
+        "all of these must approve, part 2: 2 of:",
+        "If it has waited 2h of working time",
+        "If it has waited 1d",
+        "A machine can have it for up to 30m, if one of these approves:",
+        "2 may have it at the same time.",
+        "can ask again after 4h",
+    ] {
+        assert!(who.contains(text), "{text}: {who}");
+    }
+    let lea = who.find("lea").unwrap();
+    assert!(who.find("dirk").unwrap() > who.find("waited 1d").unwrap(), "dirk comes with the second step: {who}");
+    assert!(lea < who.find("waited 1d").unwrap(), "{who}");
+    assert!(told(&["what-can", "app:agent"]).contains("request it for up to 30m"));
+    assert!(told(&["what-can", "sam"]).contains("vouch for machines"));
+    assert!(told(&["what-can", "dirk"]).contains("approve stage both after it has waited 1d"));
 }

@@ -91,6 +91,7 @@ impl StageStatus {
             when: stage.when.as_ref().map(|when| when.source().to_owned()),
             escalation: stage.escalate.first().cloned(),
             later: BTreeSet::new(),
+            next: BTreeSet::new(),
             out_of_reach: false,
         }
     }

@@ -243,6 +243,7 @@ pub fn named(policy: &Policy) -> Needs {
     for role in policy.roles.values() {
         needs.add(&role.requesters, policy);
         needs.add(&role.may_request_for, policy);
+        needs.add(&role.machines.sponsors, policy);
         if let Some(path) = &role.break_glass {
             needs.add(&path.requesters, policy);
         }
