@@ -126,6 +126,17 @@ pub struct Review {
     pub submitted_at: Option<DateTime<Utc>>,
 }
 
+/// A review that was dismissed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dismissal {
+    /// The review.
+    pub review: u64,
+    /// Whether it had asked for changes.
+    pub was_objection: bool,
+    /// Who dismissed it; `None` if the account is gone.
+    pub by: Option<Account>,
+}
+
 /// What a review says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::facts::{PullRequest, Review, ReviewState};
+use super::facts::{Account, Dismissal, PullRequest, Review, ReviewState};
 use crate::mutants::{self, Mutant};
-use crate::policy::name::CommitId;
+use crate::policy::name::{CommitId, Login};
 
 /// Why an approval no longer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,20 @@ pub fn reopen(pull: &mut PullRequest, reviews: &mut [Review], reopened_at: Optio
     pull.created_at = pull.created_at.max(reopened_at);
     for review in reviews.iter_mut().filter(|review| is_from_before(review, Some(reopened_at))) {
         review.state = ReviewState::Dismissed;
+    }
+}
+
+/// Gives back the objections that were dismissed by whoever has a hand in the request: who asks does not take back what others
+/// object. `subjects` are those who would get access, as the request names them.
+pub fn stand_by(reviews: &mut [Review], dismissals: &[Dismissal], involved: &[&Account], subjects: &[Login]) {
+    let theirs = |by: &Account| involved.contains(&by) || subjects.contains(&by.login);
+    for review in reviews.iter_mut().filter(|review| review.state == ReviewState::Dismissed) {
+        let of_it = |one: &&Dismissal| one.review == review.id && one.was_objection;
+        // Of an account that is gone nobody knows whose it was.
+        let last = dismissals.iter().rfind(of_it);
+        if last.is_some_and(|one| one.by.as_ref().is_none_or(theirs)) {
+            review.state = ReviewState::ChangesRequested;
+        }
     }
 }
 
@@ -67,7 +81,6 @@ fn is_from_before(review: &Review, reopened_at: Option<DateTime<Utc>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::facts::Account;
     use crate::policy::name::UserId;
 
     fn review(id: u64, by: u64, state: ReviewState, commit: char, at: i64) -> Review {
@@ -78,6 +91,22 @@ mod tests {
             commit: Some(commit.to_string().repeat(40).parse().unwrap()),
             submitted_at: DateTime::from_timestamp(at, 0),
         }
+    }
+
+    #[test]
+    fn an_objection_is_taken_back_by_others_than_those_who_ask() {
+        let account = |id: u64, login: &str| Account { id: UserId(id), login: login.parse().unwrap(), bot: false };
+        let (alice, bob, erin) = (account(8, "alice"), account(9, "bob"), account(3, "erin"));
+        let after = |by: Option<Account>, was_objection: bool| {
+            let mut reviews = [review(1, 1, ReviewState::Dismissed, 'a', 10)];
+            stand_by(&mut reviews, &[Dismissal { review: 1, was_objection, by }], &[&alice], &["Bob".parse().unwrap()]);
+            reviews[0].state
+        };
+        assert_eq!(after(Some(alice.clone()), true), ReviewState::ChangesRequested, "she asks");
+        assert_eq!(after(Some(bob), true), ReviewState::ChangesRequested, "he would get it");
+        assert_eq!(after(None, true), ReviewState::ChangesRequested);
+        assert_eq!(after(Some(erin), true), ReviewState::Dismissed);
+        assert_eq!(after(Some(alice.clone()), false), ReviewState::Dismissed, "it was no objection");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::case::{Case, PullFacts};
 use super::change::{GrantChanges, Subject};
-use super::decide::{Case, Decision, PullFacts, decide};
+use super::decide::{Decision, decide};
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review, ReviewState};
 use super::history::History;
 use super::judgement::{self, Proposal};

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::decide::{Case, finding};
+use super::case::{Case, finding};
 use super::facts::Account;
 use super::grant::{GrantId, Window};
 use super::text::when;
@@ -40,6 +40,8 @@ pub struct Holder {
     pub role: RoleName,
     /// When access is due.
     pub window: Window,
+    /// Whether it began with its merge, or has begun since.
+    pub has_begun: bool,
 }
 
 /// What speaks against a request for that.
@@ -68,8 +70,10 @@ pub(super) fn refusals(
         }
     }
     if let Some(limit) = role.limit.filter(|_| !request.break_glass) {
-        // A merge is judged by those who were there before it.
-        let before = |holder: &Holder| case.merged_at().is_none_or(|merged| holder.window.starts_at <= merged);
+        // A merge is judged by those who were there before it. When one that is only planned was merged, its window does not tell.
+        let before = |holder: &Holder| {
+            !holder.has_begun || case.merged_at().is_none_or(|merged| holder.window.starts_at <= merged)
+        };
         let beside = |holder: &&Holder| holder.role == role.name && holder.window.overlaps(window) && before(holder);
         let held = history.holders.iter().filter(beside).count();
         if held >= usize::try_from(limit).unwrap_or(usize::MAX) {

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::approval::ApprovalStatus;
+use super::case::{Case, PullFacts};
 use super::change::Subject;
-use super::decide::{self, Case, Decision, PullFacts, Verdict, has_error, verdict_of};
+use super::decide::{self, Decision, Verdict, has_error, verdict_of};
 use super::grant::{Grant, GrantId};
 use super::history::Holder;
 use super::principals::Needs;
@@ -125,6 +126,7 @@ pub fn judge(proposal: Proposal, case: Case<'_>) -> Judgement {
                     grant: GrantId { slug: request.slug.clone(), pull_request: facts.pull.number },
                     role: request.role.clone(),
                     window: decision.window,
+                    has_begun: decision.request.start.is_none(),
                 });
                 if let Some(grant) = proposal.replaced.get(&request.slug) {
                     decision.findings.extend(removal::replacement(&request, grant, &decision, case));

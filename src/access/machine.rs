@@ -2,14 +2,15 @@
 //! their own, and no emergencies.
 
 use super::approval::{self, ApprovalStatus, Ballot, StageState};
-use super::decide::finding;
+use super::case::finding;
 use crate::policy::model::{Approval, Demand, Role, Stage};
 use crate::policy::{Code, Finding, Request};
 
 /// The name of the stage in which a sponsor vouches for a machine.
 const SPONSOR: &str = "sponsor";
 
-/// Adds the stage in which a sponsor must approve, unless one of the approvers is one. Whether any human has to approve at all.
+/// Adds the stage in which a sponsor vouches for it, who may be one of those who approve another stage. Whether any human has to
+/// approve at all.
 pub(super) fn sponsor(role: &Role, approval: &mut ApprovalStatus, ballot: Ballot<'_>) -> bool {
     let counts = approval.stages.iter().any(|stage| stage.state != StageState::Skipped);
     if role.machines.sponsors.is_empty() {

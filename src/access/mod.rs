@@ -1,6 +1,7 @@
 //! The rules of just-in-time access: request -> decision -> approval -> grant -> plan. Pure: facts and a time are arguments.
 
 pub mod approval;
+pub mod case;
 pub mod change;
 pub mod command;
 pub mod coverage;

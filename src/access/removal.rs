@@ -1,8 +1,9 @@
 //! Ending a grant early: by removing its file, by putting another request in its place, by a command.
 
 use super::approval::{self, Involved};
+use super::case::{Case, finding};
 use super::command::may_extend;
-use super::decide::{Case, Decision, Verdict, ballot, finding};
+use super::decide::{Decision, Verdict, ballot};
 use super::facts::{Account, Directory};
 use super::grant::Grant;
 use super::principals;

@@ -1,7 +1,8 @@
 //! A planned grant is looked at again when it starts: approval on Monday does not give access on Friday to somebody who lost the
 //! right to it on Tuesday, or under a policy that no longer gives it.
 
-use super::decide::{Case, about_request, conditions, eligibility, finding, has_error, scope};
+use super::case::{Case, finding};
+use super::decide::{about_request, conditions, eligibility, has_error, scope};
 use super::entitlements::{self, Recipient};
 use super::grant::Grant;
 use crate::policy::entitlement::Entitlement;

@@ -416,8 +416,7 @@ impl Engine {
 impl super::facts::Judged {
     /// Whether somebody may deny it, or say yes to it again: who may approve a stage and has no hand in it.
     pub(super) fn may_be_denied_by(&self, account: &Account, policy: &Policy, directory: &Directory) -> bool {
-        let case =
-            crate::access::decide::Case { policy, directory, facts: &self.facts, now: self.facts.pull.created_at };
+        let case = crate::access::case::Case { policy, directory, facts: &self.facts, now: self.facts.pull.created_at };
         let (mut involved, _) = crate::access::decide::involved(&self.facts, None, case);
         for subject in self.judgement.requests.iter().filter_map(|decision| decision.subject.as_ref()) {
             involved.add(subject, crate::access::approval::Involvement::Subject);

@@ -52,27 +52,16 @@ impl Engine {
             reviewed_at: None,
         });
         let issue = self.emergency_issue(claim, &github, repository, grant, policy, &mut emergency).await?;
+        let comments = self.heard(&github, grant, issue).await?;
+        let mut directory = self.directory(&github, &emergency::needs(&grant.role, policy)).await?;
         let now = self.inner.clock.now();
         let mut look_again = None;
-        for comment in github.comments(issue).await? {
-            let Some(by) = comment.author.as_ref().filter(|by| !by.bot && !comment.by_app && !comment.edited) else {
-                continue;
-            };
-            // What is older was said about something else.
-            if comment.created_at < grant.window.starts_at {
-                continue;
-            }
-            match command::parse(&comment.body) {
-                Some(Ok(Command::Reviewed)) => {}
-                // On an issue there is nothing else to be asked for.
-                Some(_) | None => continue,
-            }
-            let mut directory = self.directory(&github, &emergency::needs(&grant.role, policy)).await?;
+        for (comment, by) in &comments {
             if !directory.is_member(by) && github.is_member(&by.login).await? {
                 directory.members.insert(by.id);
             }
             if emergency::may_review(grant, by, policy, &directory) {
-                return self.reviewed(claim, &github, repository, grant, emergency, (&comment, by)).await;
+                return self.reviewed(claim, &github, repository, grant, emergency, (comment, by)).await;
             }
             if now - comment.created_at < PATIENCE {
                 look_again = Some(comment.created_at + PATIENCE);
@@ -84,25 +73,58 @@ impl Engine {
                 tx.commit().await?;
             }
         }
-        if github.reopen_issue(issue).await? {
-            let mut tx = self.inner.store.begin().await?;
+        let reviewers = mentions(&emergency::reviewers(&grant.role, policy), policy, repository);
+        let next = self.insist(&github, repository, grant, (issue, emergency.due_at), &reviewers).await?;
+        let tx = self.inner.store.begin().await?;
+        self.finish(claim, tx, Some(look_again.map_or(next, |again| again.min(next)))).await
+    }
+
+    /// The comments by which people say that they reviewed it, with who wrote each.
+    async fn heard(
+        &self,
+        github: &Repository,
+        grant: &Grant,
+        issue: u64,
+    ) -> Result<Vec<(Comment, Account)>, EngineError> {
+        let comments = github.comments(issue).await?.into_iter();
+        // What is older was said about something else.
+        let new = comments.filter(|comment| comment.created_at >= grant.window.starts_at);
+        let by_people = new.filter(|comment| !comment.by_app && !comment.edited).filter_map(|comment| {
+            let by = comment.author.clone().filter(|by| !by.bot)?;
+            Some((comment, by))
+        });
+        let reviews = |comment: &Comment| command::parse(&comment.body) == Some(Ok(Command::Reviewed));
+        Ok(by_people.filter(|(comment, _)| reviews(comment)).collect())
+    }
+
+    /// Keeps the issue open, and says that the review is overdue once it is. When to look again.
+    async fn insist(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+        (issue, due_at): (u64, DateTime<Utc>),
+        reviewers: &[String],
+    ) -> Result<DateTime<Utc>, EngineError> {
+        let now = self.inner.clock.now();
+        let reopened = github.reopen_issue(issue).await?;
+        let mut tx = self.inner.store.begin().await?;
+        if reopened {
             let occasion = format!("reopened-{}", now.timestamp());
             say_on_issue(&mut tx, repository, issue, (grant, occasion), words::reopened(), now).await?;
-            tx.commit().await?;
         }
-        let mut tx = self.inner.store.begin().await?;
-        let next = match overdue(emergency.due_at, now) {
-            None => emergency.due_at,
+        let next = match overdue(due_at, now) {
+            None => due_at,
             Some(times) => {
-                let body =
-                    words::overdue(grant, &mentions(&emergency::reviewers(&grant.role, policy), policy, repository));
+                let body = words::overdue(grant, reviewers);
                 say_on_issue(&mut tx, repository, issue, (grant, format!("overdue-{times}")), body, now).await?;
-                let details = serde_json::json!({ "grant": grant.id, "issue": issue, "due_at": emergency.due_at });
+                let details = serde_json::json!({ "grant": grant.id, "issue": issue, "due_at": due_at });
                 tx.record(&Event::new(repository, EventKind::ReviewOverdue, &grant.id, times, now, details)).await?;
-                emergency.due_at + AGAIN * i32::try_from(times + 1).unwrap_or(i32::MAX)
+                due_at + AGAIN * i32::try_from(times + 1).unwrap_or(i32::MAX)
             }
         };
-        self.finish(claim, tx, Some(look_again.map_or(next, |again| again.min(next)))).await
+        tx.commit().await?;
+        Ok(next)
     }
 
     /// The issue in which it is reviewed: the one there is, or a new one. Everybody who may review it is mentioned, so that they are

@@ -63,9 +63,9 @@ pub(super) fn reopened() -> String {
 
 /// The time is over.
 pub(super) fn overdue(grant: &Grant, reviewers: &[String]) -> String {
+    let who = if reviewers.is_empty() { String::new() } else { format!("{}: ", reviewers.join(", ")) };
     format!(
-        "🔴 **This review is overdue.** {}: {} had role {}, and nobody has looked at it since.",
-        reviewers.join(", "),
+        "🔴 **This review is overdue.** {who}{} had role {}, and nobody has looked at it since.",
         code(grant.subject.login.as_str()),
         code(grant.role.as_str())
     )

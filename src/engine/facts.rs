@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Engine, EngineError};
+use crate::access::case::{Case, PullFacts};
 use crate::access::change::{self, Subject};
-use crate::access::decide::{Case, PullFacts};
 use crate::access::extension::{Extension, NoExtension};
 use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, Review, ReviewState, TreeFile};
 use crate::access::forfeit::{self, Forfeit};
@@ -14,9 +14,9 @@ use crate::access::grant::{EndReason, Grant, State};
 use crate::access::history::{Denial, History, Holder};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
-use crate::github::{Closings, Dismissal, Repository};
+use crate::github::{Closings, Repository};
 use crate::ledger::{Denied, EventKind};
-use crate::policy::name::RepositoryName;
+use crate::policy::name::{Login, RepositoryName};
 use crate::policy::{self, Code, Finding, Place, Policy, Severity};
 
 /// A pull request that is younger is not asked whether it was closed and reopened, unless somebody approved it: nothing else that
@@ -110,13 +110,14 @@ impl Engine {
                 }
             }
         }
+        let subjects: Vec<Login> = proposal.requests.iter().flatten().filter_map(|one| one.subject.clone()).collect();
         let history = self.history(repository, &proposal, policy, &pull, judged_at).await?;
         let (facts, forfeited) = match proposal.subject {
             Subject::Unrelated => (
                 PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends, history: History::default() },
                 Vec::new(),
             ),
-            _ => self.hearing(github, pull, extends).await?,
+            _ => self.hearing(github, pull, extends, &subjects).await?,
         };
         let facts = PullFacts { history, ..facts };
         let needs = judgement::needs(&proposal, &facts, policy);
@@ -152,7 +153,12 @@ impl Engine {
             let beside = live.filter(|grant| {
                 grant.id.pull_request != pull.number && !proposal.replaced.contains_key(&grant.id.slug)
             });
-            let holder = |grant: Grant| Holder { grant: grant.id, role: grant.role, window: grant.window };
+            let holder = |grant: Grant| Holder {
+                has_begun: grant.state != State::Scheduled,
+                grant: grant.id,
+                role: grant.role,
+                window: grant.window,
+            };
             history.holders = beside.map(holder).collect();
         }
         Ok(history)
@@ -164,6 +170,7 @@ impl Engine {
         github: &Repository,
         mut pull: PullRequest,
         extends: Option<Extension>,
+        subjects: &[Login],
     ) -> Result<(PullFacts, Vec<(Review, Forfeit)>), EngineError> {
         let commits = github.pull_commits(pull.number).await?;
         let mut reviews = github.reviews(pull.number).await?;
@@ -175,13 +182,9 @@ impl Engine {
             false => Closings::default(),
         };
         let reopened_at = closings.reopened_at;
-        // Whoever asks does not take back what others object.
-        for review in reviews.iter_mut().filter(|review| review.state == ReviewState::Dismissed) {
-            let theirs = |one: &&Dismissal| one.review == review.id && one.was_objection && one.by == pull.author;
-            if closings.dismissed.iter().any(|one| theirs(&one)) {
-                review.state = ReviewState::ChangesRequested;
-            }
-        }
+        let asking = pull.author.iter().chain(extends.iter().flat_map(|one| [&one.requester, &one.subject]));
+        let wrote = commits.iter().flat_map(|commit| [&commit.author, &commit.committer]).flatten();
+        forfeit::stand_by(&mut reviews, &closings.dismissed, &asking.chain(wrote).collect::<Vec<_>>(), subjects);
         let forfeited = forfeit::forfeited(&reviews, &pull.head, reopened_at);
         let forfeited = forfeited.into_iter().map(|(review, why)| (review.clone(), why)).collect();
         forfeit::reopen(&mut pull, &mut reviews, reopened_at);

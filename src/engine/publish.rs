@@ -99,6 +99,27 @@ impl Engine {
     }
 }
 
+/// A finished check run without remarks and buttons.
+pub(super) fn plain_check(
+    head: &CommitId,
+    conclusion: Conclusion,
+    words: &Publication,
+    external_id: String,
+) -> CheckRun {
+    CheckRun {
+        name: CHECK_NAME.to_owned(),
+        head: head.clone(),
+        conclusion: Some(conclusion),
+        title: words.title.clone(),
+        summary: words.body.clone(),
+        text: None,
+        annotations: Vec::new(),
+        external_id,
+        actions: Vec::new(),
+        details_url: None,
+    }
+}
+
 fn check_run(
     pull: &PullRequest,
     verdict: Option<Verdict>,

@@ -1,11 +1,12 @@
 //! Merge queues: what is about to be merged is judged once more, under the policy it will be merged into, and gets the required
 //! check. <https://docs.github.com/en/webhooks/webhook-events-and-payloads#merge_group>
 
+use super::publish::plain_check;
 use super::words::{self, Next};
 use super::{Engine, EngineError};
 use crate::access::decide::Verdict;
 use crate::access::facts::PullState;
-use crate::github::{CheckRun, Conclusion, GithubError};
+use crate::github::{Conclusion, GithubError};
 use crate::policy::name::{CommitId, RepositoryName};
 use crate::store::{Claim, Published};
 
@@ -50,18 +51,7 @@ impl Engine {
             Some(Verdict::Approved) => Conclusion::Success,
             Some(_) => Conclusion::Failure,
         };
-        let check = CheckRun {
-            name: super::publish::CHECK_NAME.to_owned(),
-            head: commit.clone(),
-            conclusion: Some(conclusion),
-            title: words.title,
-            summary: words.body,
-            text: None,
-            annotations: Vec::new(),
-            external_id: format!("queue-{number}"),
-            actions: Vec::new(),
-            details_url: None,
-        };
+        let check = plain_check(commit, conclusion, &words, format!("queue-{number}"));
         self.publish_check(&github, &Published::default(), commit, check).await?;
         self.done(claim).await
     }

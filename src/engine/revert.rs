@@ -4,6 +4,7 @@
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
+use super::publish::plain_check;
 use super::pull_request::OWN_BRANCH;
 use super::words::Publication;
 use super::{Engine, EngineError, answers, words};
@@ -11,7 +12,7 @@ use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::Verdict;
 use crate::access::facts::{Change, PullRequest, PullState};
 use crate::access::grant::{Grant, GrantId, GrantRef, State};
-use crate::github::{GithubError, MergeOutcome, Repository};
+use crate::github::{Conclusion, GithubError, MergeOutcome, Repository};
 use crate::mutants::{self, Mutant};
 use crate::policy::model::MergeMethod;
 use crate::policy::name::{CommitId, RepositoryName, Slug};
@@ -194,6 +195,7 @@ impl Engine {
         // Somebody else's, from a branch of our name, is not what we propose.
         let standing = match standing {
             Some(pull) if pull.state == PullState::Open && !self.is_own(&pull).await? => {
+                github.create_comment(pull.number, &words::not_ours(&proposal.branch)).await?;
                 github.close_pull(pull.number).await?;
                 None
             }
@@ -209,22 +211,24 @@ impl Engine {
             return Ok(PullRequest { head: commit, ..pull });
         }
         let commit = github.commit_files(head, &change, &proposal.message).await?;
-        self.make_branch(github, &proposal.branch, &commit).await?;
+        self.make_branch(github, (&proposal.branch, base), &commit).await?;
         Ok(github.create_pull(&proposal.title, &proposal.branch, base, &proposal.body).await?)
     }
 
-    /// Makes a branch of our own. A branch of somebody else whose name is a part of its name is in the way, and has no business there.
-    pub(super) async fn make_branch(
+    /// Makes a branch of our own. A branch of somebody else whose name is a part of its name is in the way, and has no business there;
+    /// unless it is the default branch.
+    async fn make_branch(
         &self,
         github: &Repository,
-        branch: &str,
+        (branch, default): (&str, &str),
         commit: &CommitId,
     ) -> Result<(), EngineError> {
         let made = match github.create_branch(branch, commit).await {
             Err(GithubError::Invalid { message }) => {
                 tracing::warn!(branch, message, "the branch cannot be made; what is in its way is removed");
-                for (at, _) in branch.match_indices('/') {
-                    github.delete_branch(branch.get(..at).unwrap_or_default()).await?;
+                let parts = branch.match_indices('/').filter_map(|(at, _)| branch.get(..at));
+                for name in parts.filter(|name| *name != default) {
+                    github.delete_branch(name).await?;
                 }
                 github.create_branch(branch, commit).await?
             }
@@ -271,18 +275,8 @@ impl Engine {
         if known.head.as_deref() == Some(pull.head.as_str()) && known.check_id.is_some() {
             return Ok(());
         }
-        let check = crate::github::CheckRun {
-            name: super::publish::CHECK_NAME.to_owned(),
-            head: pull.head.clone(),
-            conclusion: Some(crate::github::Conclusion::Success),
-            title: words.title.clone(),
-            summary: words.body.clone(),
-            text: None,
-            annotations: Vec::new(),
-            external_id: crate::github::events::external_id(pull.number),
-            actions: Vec::new(),
-            details_url: None,
-        };
+        let external_id = crate::github::events::external_id(pull.number);
+        let check = plain_check(&pull.head, Conclusion::Success, words, external_id);
         let id = self.publish_check(github, &known, &pull.head, check).await?;
         let mut tx = self.inner.store.begin().await?;
         let published = Published { head: Some(pull.head.to_string()), check_id: Some(id), ..known };

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use super::grants::ask_targets;
 use super::{Engine, EngineError, words};
+use crate::access::case::{Case, PullFacts};
 use crate::access::change::GRANT_LIMIT;
-use crate::access::decide::{Case, PullFacts};
 use crate::access::grant::{EndReason, Grant, GrantId, State, Transition};
 use crate::access::history::History;
 use crate::access::principals::Needs;

@@ -292,6 +292,15 @@ pub(super) fn removed(grant: &Grant, at: DateTime<Utc>, reason: &EndReason, kept
     text
 }
 
+/// Somebody opened a pull request from a branch of Daypass's.
+pub(super) fn not_ours(branch: &str) -> String {
+    format!(
+        "Branches below `daypass/` are Daypass's own, and it needs {} now, so this pull request is closed. Propose the change from \
+         a branch of another name.",
+        code(branch)
+    )
+}
+
 /// The title of the pull request that takes a grant back.
 pub(super) fn revert_title(grant: &Grant) -> String {
     format!("Revert \"Grant {} to {}\"", grant.role, grant.subject.login)

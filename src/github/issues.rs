@@ -11,7 +11,7 @@ use super::checks::cut;
 use super::people::RawAccount;
 use super::transport::segment;
 use super::{GithubError, Repository};
-use crate::access::facts::Account;
+use crate::access::facts::{Account, Dismissal};
 
 /// Characters GitHub takes as a comment.
 const LONGEST_COMMENT: usize = 65_535;
@@ -64,17 +64,6 @@ pub struct Closings {
     pub closed_by: Option<Account>,
     /// The reviews that were dismissed.
     pub dismissed: Vec<Dismissal>,
-}
-
-/// A review that was dismissed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dismissal {
-    /// The review.
-    pub review: u64,
-    /// Whether it had asked for changes.
-    pub was_objection: bool,
-    /// Who dismissed it; `None` if the account is gone.
-    pub by: Option<Account>,
 }
 
 #[derive(Deserialize)]

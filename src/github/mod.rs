@@ -26,7 +26,7 @@ pub use checks::{Annotation, AnnotationLevel, Button, CheckInfo, CheckRun, Concl
 pub use deliveries::{Attempt, LogPage};
 pub use error::GithubError;
 pub use git::{Authorship, CommitInfo};
-pub use issues::{Closings, Comment, Dismissal, Reaction};
+pub use issues::{Closings, Comment, Reaction};
 pub use people::Membership;
 pub use pulls::{MergeOutcome, RequestedReviewers};
 pub use transport::Transport;

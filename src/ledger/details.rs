@@ -8,8 +8,9 @@ use gix::objs::{Kind, Tree, WriteTo};
 use serde_json::{Value, json};
 
 use crate::access::approval::{ApprovalStatus, Discount, Discounted, StageState};
+use crate::access::case::PullFacts;
 use crate::access::change::Subject;
-use crate::access::decide::{Decision, PullFacts, verdict_of};
+use crate::access::decide::{Decision, verdict_of};
 use crate::access::facts::{FileMode, Review, ReviewState, TreeFile};
 use crate::access::judgement::Judgement;
 use crate::access::removal::Removal;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daypass::access::approval::StageState;
-use daypass::access::decide::{Case, Decision, Verdict, decide};
+use daypass::access::case::Case;
+use daypass::access::decide::{Decision, Verdict, decide};
 use daypass::policy::Severity;
 
 use crate::generate::{Dice, after, ask, organisation, plan};

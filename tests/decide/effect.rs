@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use daypass::access::decide::{Case, Decision, decide};
+use daypass::access::case::Case;
+use daypass::access::decide::{Decision, decide};
 use daypass::access::facts::{Directory, ReviewState};
 use daypass::access::impact::{self, Danger, Impact, Right, Topic};
 use daypass::access::reach::Crowd;

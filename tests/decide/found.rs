@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daypass::access::approval::{StageState, StageStatus};
-use daypass::access::decide::{Case, Decision, decide};
+use daypass::access::case::Case;
+use daypass::access::decide::{Decision, decide};
 use daypass::access::facts::ReviewState;
 
 use crate::generate::{Ask, CommitPlan, Organisation, Plan, ROBOT, ReviewPlan, RolePlan, StagePlan, Who, after};

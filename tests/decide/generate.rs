@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daypass::access::decide::PullFacts;
+use daypass::access::case::PullFacts;
 use daypass::access::facts::{Account, Commit, Directory, PullRequest, PullState, Review, ReviewState};
 use daypass::access::history::History;
 use daypass::policy::name::{CommitId, UserId};

@@ -249,3 +249,27 @@ async fn what_was_denied_cools_down_before_it_can_be_asked_for_again() {
     world.wait(TimeDelta::hours(4)).await;
     assert!(world.is_merged(again).await, "it is over");
 }
+
+#[tokio::test]
+async fn two_plan_the_same_night_for_a_role_only_one_may_have() {
+    let world = World::with_policy(|files| {
+        for text in files.values_mut() {
+            let changed = String::from_utf8(text.clone()).unwrap().replace("merge: auto", "merge: manual");
+            *text = changed.replace("  orders-db-reader:\n", "  orders-db-reader:\n    limit: 1\n").into_bytes();
+        }
+    })
+    .await;
+    let tonight = format!("{ORDERS}start: 2026-11-30T22:00:00Z\n");
+    let first = world.alice().asks("alice-orders", &tonight).await;
+    let second = world.bob().asks("bob-orders", &tonight).await;
+    world.dave().approves(first).await;
+    world.dave().approves(second).await;
+    // Both checks are green, and people merge both before Daypass looks again.
+    world.go_manual(true);
+    assert_eq!(world.alice().merges(first).await, StatusCode::OK);
+    assert_eq!(world.bob().merges(second).await, StatusCode::OK);
+    world.go_manual(false);
+    world.wait(TimeDelta::hours(12) + TimeDelta::minutes(30)).await;
+    let has = |login| world.orders.is_member("orders_readonly", login);
+    assert!(has("alice") && !has("bob"), "whoever was merged first");
+}

@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 
 use super::{Danger, Effect, Sentence, Topic};
 use crate::access::approval::{ApprovalStatus, StageState};
-use crate::access::decide::{Case, PullFacts, Verdict, decide};
+use crate::access::case::{Case, PullFacts};
+use crate::access::decide::{Verdict, decide};
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::history::History;
 use crate::access::principals::Needs;
