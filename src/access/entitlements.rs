@@ -1,7 +1,10 @@
 //! From a role's templates to what a request would give, exactly.
 
+use std::collections::BTreeMap;
+
 use crate::policy::condition::{ExpressionError, Scope, Template};
 use crate::policy::entitlement::{Access, AccessTemplate, Entitlement, EntitlementTemplate};
+use crate::policy::kind::LOGIN;
 use crate::policy::model::{Person, Role};
 use crate::policy::{Code, Finding, Severity};
 
@@ -111,6 +114,30 @@ fn access(template: &EntitlementTemplate, scope: &Scope, recipient: Recipient<'_
                 not_after: recipient.window.ends_at,
             })
         }
+        AccessTemplate::Named { kind, fields } => {
+            let person = kind.shape().map_or(&[][..], |shape| shape.person);
+            let principal = person.iter().find_map(|key| name_elsewhere(recipient, key));
+            let principal = principal.ok_or(Obstacle::Mapping(person.first().copied().unwrap_or(kind.as_str())))?;
+            let mut texts = BTreeMap::new();
+            for (field, template) in fields {
+                let text = template.render(scope)?;
+                if let Some(problem) = field.form.problem(&text) {
+                    return Err(Obstacle::Text(format!("{} {text:?} {problem}", field.name)));
+                }
+                texts.insert(field.name.to_owned(), text);
+            }
+            Ok(Access::Named { kind: *kind, principal, fields: texts })
+        }
+    }
+}
+
+/// The subject's name under a key of `people`, or the login itself.
+fn name_elsewhere(recipient: Recipient<'_>, key: &str) -> Option<String> {
+    let person = recipient.person;
+    match key {
+        LOGIN => Some(recipient.subject.login.to_string()),
+        "email" => person.email.clone(),
+        key => person.other.get(key).cloned(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::engine::clock::Clock;
 use crate::engine::settings::{LogFormat, LogSettings, Settings};
 use crate::engine::{Engine, Options, Worker};
 use crate::github::{App, Transport};
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 use crate::policy::name::{RepositoryName, TargetName};
 use crate::store::Store;
 use crate::{target, web};

@@ -16,7 +16,7 @@ use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Held, Job, Tx};
-use crate::target::{Receipt, Target, TargetError};
+use crate::target::{Occasion, Receipt, Target, TargetError};
 
 /// How long one call to a target may take.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -129,6 +129,12 @@ impl Engine {
             }
             Operation::Share { entitlement, holders, mut joining, leaving } => {
                 let Some(known) = held.get(&entitlement) else { return Ok(None) };
+                if target.ends_by_itself() && !known.applied.standing {
+                    let until = due.until.get(&entitlement).copied().unwrap_or(DateTime::<Utc>::MIN_UTC);
+                    if let Some(failure) = self.move_end(claim, target, (&entitlement, until), &holders).await? {
+                        return Ok(Some(failure));
+                    }
+                }
                 let (state, now) = (Applied { holders, ..known.applied.clone() }, self.inner.clock.now());
                 let subjects = self.subjects(&joining.union(&leaving).cloned().collect()).await;
                 let details = json!({ "entitlement": entitlement, "standing": state.standing });
@@ -197,7 +203,8 @@ impl Engine {
             true => Ok(None),
             false => {
                 self.hold(claim).await?;
-                self.called(entitlement, "grant", target.grant(entitlement, now)).await.map(Some)
+                let occasion = occasion("grant", &holders, now);
+                self.called(entitlement, "grant", target.grant(entitlement, until, &occasion)).await.map(Some)
             }
         };
         // What was given up may have an effect yet.
@@ -208,6 +215,52 @@ impl Engine {
             self.own_up(entitlement, Some(&holders)).await?;
         }
         done
+    }
+
+    /// Tells a target that ends access by itself that the end has moved, as other grants give it now. The call is one that gives
+    /// access, should it come late: it is noted as such.
+    async fn move_end(
+        &self,
+        claim: &Claim,
+        target: &Arc<dyn Target>,
+        (entitlement, until): (&Entitlement, DateTime<Utc>),
+        holders: &BTreeSet<GrantRef>,
+    ) -> Result<Failure, EngineError> {
+        let now = self.inner.clock.now();
+        if self.inner.clock.instant().latest >= until {
+            return Ok(None);
+        }
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        tx.open_call(entitlement).await?;
+        tx.commit().await?;
+        let began = tokio::time::Instant::now();
+        self.hold(claim).await?;
+        let occasion = occasion("grant", holders, now);
+        let called = self.called(entitlement, "grant", target.grant(entitlement, until, &occasion)).await;
+        let returned = called.is_ok() || began.elapsed() < DEADLINE;
+        let done = self.after_moving(claim, entitlement, returned).await;
+        if self.is_lost(claim, &done) {
+            self.own_up(entitlement, Some(holders)).await?;
+        }
+        done?;
+        match called {
+            Ok(_) => Ok(None),
+            Err(failure) => {
+                self.note_failure(holders, entitlement, &failure, false).await?;
+                Ok(Some(failure))
+            }
+        }
+    }
+
+    async fn after_moving(&self, claim: &Claim, entitlement: &Entitlement, returned: bool) -> Result<(), EngineError> {
+        self.still_held(claim).await?;
+        let mut tx = self.inner.store.begin().await?;
+        tx.assert_held(claim).await?;
+        if returned {
+            tx.close_call(entitlement).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Writes down what a target answered to `grant`.
@@ -348,7 +401,8 @@ impl Engine {
         tx.commit().await?;
         let receipt = held.and_then(|held| held.receipt.as_ref());
         self.hold(claim).await?;
-        let called = self.called(entitlement, "revoke", target.revoke(entitlement, receipt, now)).await;
+        let occasion = occasion("revoke", &leaving, now);
+        let called = self.called(entitlement, "revoke", target.revoke(entitlement, receipt, &occasion)).await;
         let done = self.after_revoke(claim, (entitlement, revision), leaving, called).await;
         if self.is_lost(claim, &done) {
             self.own_up(entitlement, None).await?;
@@ -507,6 +561,12 @@ impl Engine {
         }
         Ok(true)
     }
+}
+
+/// Of a call for these grants: each has one beginning and one end, so whatever is called for the same ones again is the same call.
+fn occasion(call: &str, grants: &BTreeSet<GrantRef>, now: DateTime<Utc>) -> Occasion {
+    let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    Occasion { key: format!("{call} {}", grants.join(", ")), now }
 }
 
 fn overtaken(entitlement: &Entitlement) -> EngineError {

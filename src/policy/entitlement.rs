@@ -4,14 +4,14 @@
 //! a request they become [`Entitlement`]s, which say exactly what is granted to whom, and are what targets apply and remove.
 //! Which fields a kind takes is defined here once, for YAML, documents and schema alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::condition::Template;
 use super::finding::Place;
-use super::model::TargetKind;
+use super::kind::{Field, TargetKind};
 use super::name::{Login, TargetName, TeamSlug, UserId};
 
 /// What a role gives on one target, before it is known to whom.
@@ -43,6 +43,13 @@ pub enum AccessTemplate {
         /// The principals of the certificate: the names sshd accepts it for. One that yields a list adds them all.
         principals: Vec<Template>,
     },
+    /// `KIND: { target, … }`: a kind with a [`super::kind::Shape`].
+    Named {
+        /// Which.
+        kind: TargetKind,
+        /// The texts, in the order of the shape.
+        fields: Vec<(&'static Field, Template)>,
+    },
 }
 
 impl AccessTemplate {
@@ -52,55 +59,28 @@ impl AccessTemplate {
             Self::Github { .. } => TargetKind::Github,
             Self::Postgres { .. } => TargetKind::Postgres,
             Self::Ssh { .. } => TargetKind::Ssh,
+            Self::Named { kind, .. } => *kind,
         }
     }
-}
 
-impl AccessTemplate {
     /// The texts in it.
     pub fn texts(&self) -> Vec<&Template> {
         match self {
             Self::Github { team } => vec![team],
             Self::Postgres { role } => vec![role],
             Self::Ssh { principals } => principals.iter().collect(),
-        }
-    }
-}
-
-/// Bytes a name in PostgreSQL may have; it cuts longer ones, and means another role then.
-const LONGEST_POSTGRES_NAME: usize = 63;
-
-/// Whether PostgreSQL can have a role of this name.
-pub(crate) fn is_postgres_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_POSTGRES_NAME && !text.chars().any(char::is_control)
-}
-
-/// Whether sshd can accept a certificate for this name: it reads principals from lists with commas.
-pub(crate) fn is_ssh_principal(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 128 && text.chars().all(in_ssh_principal)
-}
-
-fn in_ssh_principal(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':' | '+')
-}
-
-impl TargetKind {
-    /// Why nothing on a target of this kind can be called `text`, as the end of a sentence.
-    pub(super) fn name_problem(self, text: &str) -> Option<&'static str> {
-        match self {
-            Self::Github => text.parse::<TeamSlug>().err().map(|_| "is no slug of a team"),
-            Self::Postgres => (!is_postgres_name(text)).then_some("is no name of a role"),
-            Self::Ssh => (!is_ssh_principal(text)).then_some("is no SSH principal"),
+            Self::Named { fields, .. } => fields.iter().map(|(_, text)| text).collect(),
         }
     }
 
-    /// The same for a part of a name.
-    pub(super) fn part_problem(self, text: &str) -> Option<&'static str> {
+    /// What it gives, piece by piece, each piece as its texts after what they are: every principal of a certificate is a piece, and
+    /// an account with its permission set is one.
+    pub fn pieces(&self) -> Vec<Vec<(&'static str, &Template)>> {
         match self {
-            // Between letters every part of a slug makes a slug.
-            Self::Github => format!("a{text}a").parse::<TeamSlug>().err().map(|_| "makes no slug of a team"),
-            Self::Postgres => (!text.is_empty() && !is_postgres_name(text)).then_some("makes no name of a role"),
-            Self::Ssh => (!text.chars().all(in_ssh_principal)).then_some("makes no SSH principal"),
+            Self::Github { team } => vec![vec![("team", team)]],
+            Self::Postgres { role } => vec![vec![("role", role)]],
+            Self::Ssh { principals } => principals.iter().map(|principal| vec![("SSH as", principal)]).collect(),
+            Self::Named { fields, .. } => vec![fields.iter().map(|(field, text)| (field.name, text)).collect()],
         }
     }
 }
@@ -149,6 +129,15 @@ pub enum Access {
         /// Valid until this instant.
         not_after: DateTime<Utc>,
     },
+    /// What a kind with a [`super::kind::Shape`] gives.
+    Named {
+        /// Which.
+        kind: TargetKind,
+        /// The person's name in that system.
+        principal: String,
+        /// The texts, by the names of the shape's fields.
+        fields: BTreeMap<String, String>,
+    },
 }
 
 impl Entitlement {
@@ -158,12 +147,14 @@ impl Entitlement {
             Access::Github { .. } => TargetKind::Github,
             Access::Postgres { .. } => TargetKind::Postgres,
             Access::Ssh { .. } => TargetKind::Ssh,
+            Access::Named { kind, .. } => kind,
         }
     }
 }
 
 impl std::fmt::Display for Entitlement {
-    /// As people read it: `team sre-oncall on github`, `role orders_readonly for alice on orders-db`.
+    /// As people read it: `team sre-oncall on github`, `role orders_readonly for alice on orders-db`,
+    /// `account 210987654321, permission set ReadOnly for alice on aws`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.access {
             Access::Github { team, .. } => write!(f, "team {team} on {}", self.target),
@@ -171,6 +162,12 @@ impl std::fmt::Display for Entitlement {
             Access::Ssh { principals, .. } => {
                 let names: Vec<&str> = principals.iter().map(String::as_str).collect();
                 write!(f, "SSH as {} on {}", names.join(", "), self.target)
+            }
+            Access::Named { kind, principal, fields } => {
+                let known = kind.shape().map_or(&[][..], |shape| shape.fields);
+                let texts = known.iter().filter_map(|field| Some((field.name, fields.get(field.name)?)));
+                let texts: Vec<String> = texts.map(|(name, text)| format!("{name} {text}")).collect();
+                write!(f, "{} for {principal} on {}", texts.join(", "), self.target)
             }
         }
     }

@@ -371,7 +371,8 @@ fn params_of(entitlement: &EntitlementTemplate) -> BTreeSet<String> {
 
 /// What an entitlement says, for comparison.
 fn said(entitlement: &EntitlementTemplate) -> (String, &'static str, Vec<String>) {
-    let texts = entitlement.access.texts().into_iter().map(|text| text.source().to_owned()).collect();
+    let pieces = entitlement.access.pieces().into_iter().flatten();
+    let texts = pieces.map(|(label, text)| format!("{label} {}", text.source())).collect();
     (entitlement.target.to_string(), entitlement.access.kind().as_str(), texts)
 }
 

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod entitlement;
 pub mod finding;
 pub mod judge;
+pub mod kind;
 pub mod model;
 pub mod name;
 pub mod principal;

@@ -12,6 +12,7 @@ use super::calendar::Calendar;
 use super::condition::Expression;
 use super::entitlement::EntitlementTemplate;
 use super::finding::Place;
+use super::kind::TargetKind;
 use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
 use super::principal::Principal;
 
@@ -127,38 +128,6 @@ pub struct Person {
     pub ssh_keys: Vec<String>,
     /// Names in systems without a field of their own here, such as `aws`.
     pub other: BTreeMap<String, String>,
-}
-
-/// The kinds of system this crate knows; the tag used in `targets:` and in entitlements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetKind {
-    /// Teams of the organisation on GitHub.
-    Github,
-    /// Role membership in PostgreSQL.
-    Postgres,
-    /// OpenSSH certificates.
-    Ssh,
-}
-
-impl TargetKind {
-    /// Every kind, in the order they are documented.
-    pub const ALL: [Self; 3] = [Self::Github, Self::Postgres, Self::Ssh];
-
-    /// The word used in YAML.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::Postgres => "postgres",
-            Self::Ssh => "ssh",
-        }
-    }
-}
-
-impl std::fmt::Display for TargetKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// How much harm a role can do.

@@ -7,11 +7,11 @@ use std::time::Instant;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Observed, Receipt, Target, TargetError, still_fresh};
+use super::{Observed, Occasion, Receipt, Target, TargetError, still_fresh};
 use crate::access::facts::Account;
 use crate::github::{App, GithubError, Membership, Repository};
 use crate::policy::entitlement::{Access, Entitlement};
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 use crate::policy::name::{RepositoryName, TeamSlug, UserId};
 
 /// The teams of the organisation a policy repository belongs to.
@@ -84,7 +84,12 @@ impl Target for GithubTeams {
         Ok(if listed { Observed::Present } else { Observed::Absent })
     }
 
-    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+    async fn grant(
+        &self,
+        entitlement: &Entitlement,
+        _until: DateTime<Utc>,
+        _occasion: &Occasion,
+    ) -> Result<Receipt, TargetError> {
         let (team, user) = wanted(entitlement)?;
         let looked = Instant::now();
         let github = self.open().await?;
@@ -105,7 +110,7 @@ impl Target for GithubTeams {
         &self,
         entitlement: &Entitlement,
         _receipt: Option<&Receipt>,
-        _now: DateTime<Utc>,
+        _occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let (team, user) = wanted(entitlement)?;
         let github = self.open().await?;

@@ -8,10 +8,20 @@
 //! - They end within the deadline they are called with; the engine cancels them otherwise.
 //! - A [`Receipt`] says what was done, for the ledger and for people. It is public.
 
+mod credential;
+mod exec;
 pub mod github;
+mod gitlab;
+mod hoop;
+mod http;
+mod members;
+mod okta;
 pub mod postgres;
+mod scim;
 pub mod settings;
 pub mod ssh;
+mod vault;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +32,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::entitlement::Entitlement;
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 use crate::policy::name::TargetName;
+
+pub use credential::Credential;
+pub use http::Connection;
 
 /// How old a look may be when a call is made that rests on it. The process may have been suspended in between, and somebody else
 /// have gone on.
@@ -52,16 +65,42 @@ pub trait Target: Send + Sync + std::fmt::Debug {
     /// left alone, and to find drift. `Absent` is a proof: whoever cannot tell answers with an error.
     async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError>;
 
-    /// Gives the entitlement.
-    async fn grant(&self, entitlement: &Entitlement, now: DateTime<Utc>) -> Result<Receipt, TargetError>;
+    /// Gives the entitlement. It is due until then: a system that can ends it by itself, should nobody else do it.
+    async fn grant(
+        &self,
+        entitlement: &Entitlement,
+        until: DateTime<Utc>,
+        occasion: &Occasion,
+    ) -> Result<Receipt, TargetError>;
 
     /// Takes it away, running sessions included where the system can. `receipt` is what `grant` answered, if it did.
     async fn revoke(
         &self,
         entitlement: &Entitlement,
         receipt: Option<&Receipt>,
-        now: DateTime<Utc>,
+        occasion: &Occasion,
     ) -> Result<Receipt, TargetError>;
+
+    /// Whether the system itself ends what it is given. `grant` is then called again whenever the end moves.
+    fn ends_by_itself(&self) -> bool {
+        false
+    }
+}
+
+/// Of one call to a target.
+#[derive(Debug, Clone)]
+pub struct Occasion {
+    /// The same whenever the same call is made again, and never that of another: for systems that take each call once.
+    pub key: String,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+impl Occasion {
+    /// Of a call that changes nothing, and can be made as often as one likes.
+    fn any() -> Self {
+        Self { key: uuid::Uuid::new_v4().to_string(), now: Utc::now() }
+    }
 }
 
 /// What `observe` saw.
@@ -72,6 +111,8 @@ pub enum Observed {
     Present,
     /// The subject does not have it.
     Absent,
+    /// The system cannot tell. What it is told to give counts as given by Daypass, and what it is told to take as gone.
+    Unknown,
 }
 
 /// What a target did. Public: it goes to the pull request and into the ledger.

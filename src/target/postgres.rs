@@ -16,9 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use super::{Observed, Receipt, Target, TargetError, still_fresh};
+use super::{Observed, Occasion, Receipt, Target, TargetError, still_fresh};
 use crate::policy::entitlement::{Access, Entitlement};
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 
 /// A PostgreSQL server.
 pub struct Postgres {
@@ -153,7 +153,12 @@ impl Target for Postgres {
         Ok(if self.is_member(role, login).await? { Observed::Present } else { Observed::Absent })
     }
 
-    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+    async fn grant(
+        &self,
+        entitlement: &Entitlement,
+        _until: DateTime<Utc>,
+        _occasion: &Occasion,
+    ) -> Result<Receipt, TargetError> {
         let (role, login) = wanted(entitlement)?;
         let looked = Instant::now();
         if !self.exists(login).await? {
@@ -176,7 +181,7 @@ impl Target for Postgres {
         &self,
         entitlement: &Entitlement,
         _receipt: Option<&Receipt>,
-        _now: DateTime<Utc>,
+        _occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let (role, login) = wanted(entitlement)?;
         let looked = Instant::now();

@@ -4,13 +4,24 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use secrecy::SecretString;
 use serde::Deserialize;
+use url::Url;
 
+use super::exec::Exec;
 use super::github::GithubTeams;
+use super::gitlab::Gitlab;
+use super::hoop::Hoop;
+use super::http::{Api, Proof};
+use super::members::Members;
+use super::okta::Okta;
 use super::postgres::Postgres;
+use super::scim::Scim;
 use super::ssh::{Accounts, Ssh};
-use super::{TargetError, Targets};
+use super::vault::Vault;
+use super::webhook::Webhook;
+use super::{Connection, Credential, TargetError, Targets};
 use crate::github::App;
 use crate::policy::name::{RepositoryName, TargetName};
 
@@ -24,6 +35,83 @@ pub enum TargetSettings {
     Postgres(PostgresSettings),
     /// An OpenSSH certificate authority.
     Ssh(SshSettings),
+    /// A GitLab server.
+    Gitlab(ServerSettings),
+    /// A SCIM server: its address with the path before `/Users`.
+    Scim(ServerSettings),
+    /// An organisation of Okta.
+    Okta(ServerSettings),
+    /// A Vault or OpenBao server.
+    Vault(ServerSettings),
+    /// A hoop.dev gateway: its address with the path before `/users`.
+    Hoop(ServerSettings),
+    /// A receiver of signed requests.
+    Webhook(WebhookSettings),
+    /// A program on this server.
+    Exec(ExecSettings),
+}
+
+/// `gitlab: { url: …, token_file: … }`, and others that speak JSON over HTTPS and want a token.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// The address.
+    #[serde(deserialize_with = "address")]
+    pub url: Url,
+    /// The token.
+    pub token: Option<SecretString>,
+    /// A file that holds it; it is read at each use.
+    pub token_file: Option<PathBuf>,
+    /// A program, with its arguments, that prints it; it is run at each use.
+    pub token_command: Option<Vec<String>>,
+    /// How it is connected to.
+    #[serde(default)]
+    pub connection: Connection,
+}
+
+/// `webhook: { url: …, secret_file: …, observes: true }`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// The whole address that is posted to.
+    #[serde(deserialize_with = "address")]
+    pub url: Url,
+    /// What requests are signed with.
+    pub secret: Option<SecretString>,
+    /// A file that holds it; it is read at each use.
+    pub secret_file: Option<PathBuf>,
+    /// A program, with its arguments, that prints it; it is run at each use.
+    pub secret_command: Option<Vec<String>>,
+    /// Whether the receiver can tell who has what; false unless set.
+    #[serde(default)]
+    pub observes: bool,
+    /// How it is connected to.
+    #[serde(default)]
+    pub connection: Connection,
+}
+
+/// `exec: { program: /usr/local/bin/grant, arguments: [--site, main] }`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecSettings {
+    /// The absolute path of the program.
+    pub program: PathBuf,
+    /// What it is started with.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(text)?;
+    // The text is not repeated: somebody may have put a password into it.
+    text.parse().map_err(|error| serde::de::Error::custom(format!("`url` is no address: {error}")))
+}
+
+impl ServerSettings {
+    fn api(&self, proof: impl FnOnce(Credential) -> Proof) -> Result<Api, TargetError> {
+        let given = (self.token.as_ref(), self.token_file.as_ref(), self.token_command.as_ref());
+        Api::new(&self.url, Some(proof(Credential::one_of("token", given)?)), &self.connection)
+    }
 }
 
 /// `github: {}`
@@ -110,5 +198,26 @@ fn one(
             ssh.source_addresses.clone(),
             accounts(),
         )?),
+        TargetSettings::Gitlab(server) => {
+            let header = HeaderName::from_static("private-token");
+            Arc::new(Members(Gitlab(server.api(|token| Proof::Header(header, "", token))?)))
+        }
+        TargetSettings::Scim(server) => {
+            Arc::new(Members(Scim(server.api(Proof::Bearer)?.speaking("application/scim+json"))))
+        }
+        TargetSettings::Okta(server) => {
+            Arc::new(Members(Okta(server.api(|token| Proof::Header(AUTHORIZATION, "SSWS ", token))?)))
+        }
+        TargetSettings::Vault(server) => {
+            let header = HeaderName::from_static("x-vault-token");
+            Arc::new(Members(Vault(server.api(|token| Proof::Header(header, "", token))?)))
+        }
+        TargetSettings::Hoop(server) => Arc::new(Members(Hoop(server.api(Proof::Bearer)?))),
+        TargetSettings::Webhook(receiver) => {
+            let given = (receiver.secret.as_ref(), receiver.secret_file.as_ref(), receiver.secret_command.as_ref());
+            let secret = Credential::one_of("secret", given)?;
+            Arc::new(Webhook::new(&receiver.url, secret, receiver.observes, &receiver.connection)?)
+        }
+        TargetSettings::Exec(exec) => Arc::new(Exec::new(exec.program.clone(), exec.arguments.clone())?),
     })
 }

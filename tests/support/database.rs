@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use daypass::policy::entitlement::{Access, Entitlement};
-use daypass::policy::model::TargetKind;
-use daypass::target::{Observed, Receipt, Target, TargetError};
+use daypass::policy::kind::TargetKind;
+use daypass::target::{Observed, Occasion, Receipt, Target, TargetError};
 use tokio::sync::Notify;
 
 /// How a call fails.
@@ -121,7 +121,12 @@ impl Target for Database {
         self.answer(entitlement, look).await
     }
 
-    async fn grant(&self, entitlement: &Entitlement, _now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+    async fn grant(
+        &self,
+        entitlement: &Entitlement,
+        _until: DateTime<Utc>,
+        _occasion: &Occasion,
+    ) -> Result<Receipt, TargetError> {
         let grant = |role: String, login: String, when: &str| {
             self.calls.lock().unwrap().push(format!("{when}grant {role} to {login}"));
             self.add(&role, &login);
@@ -134,7 +139,7 @@ impl Target for Database {
         &self,
         entitlement: &Entitlement,
         _receipt: Option<&Receipt>,
-        _now: DateTime<Utc>,
+        _occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let revoke = |role: String, login: String, when: &str| {
             self.calls.lock().unwrap().push(format!("{when}revoke {role} from {login}"));

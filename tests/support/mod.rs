@@ -14,9 +14,22 @@ use std::net::TcpListener;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use daypass::target::Occasion;
+
 /// A port nobody uses now.
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// An hour later.
+pub fn soon(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::hours(1)
+}
+
+/// Of calls to a target at one time.
+pub fn occasion(now: DateTime<Utc>) -> Occasion {
+    Occasion { key: "a call of the tests".to_owned(), now }
 }
 
 /// A process that does not outlive the test.

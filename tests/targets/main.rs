@@ -6,5 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conformance;
+mod documents;
 mod postgres;
+mod servers;
 mod sshd;

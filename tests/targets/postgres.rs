@@ -7,8 +7,8 @@ use daypass::target::postgres::Postgres as PostgresTarget;
 use daypass::target::{Observed, Target, TargetError};
 use secrecy::SecretString;
 
-use crate::support::eventually;
 use crate::support::postgres::Postgres;
+use crate::support::{eventually, occasion, soon};
 
 fn target(server: &Postgres) -> PostgresTarget {
     PostgresTarget::new(&SecretString::from(server.url("postgres")), true).unwrap()
@@ -29,14 +29,14 @@ async fn alice_reads_the_orders_while_she_has_the_role_and_not_afterwards() {
     assert!(!server.can_read_orders("alice"));
     assert_eq!(target.observe(&access).await.unwrap(), Observed::Absent);
 
-    let receipt = target.grant(&access, now).await.unwrap();
-    assert_eq!(target.grant(&access, now).await.unwrap(), receipt, "twice is once");
+    let receipt = target.grant(&access, soon(now), &occasion(now)).await.unwrap();
+    assert_eq!(target.grant(&access, soon(now), &occasion(now)).await.unwrap(), receipt, "twice is once");
     assert!(server.can_read_orders("alice"));
     assert!(!server.can_read_orders("bob"));
     assert_eq!(target.observe(&access).await.unwrap(), Observed::Present);
 
-    target.revoke(&access, Some(&receipt), now).await.unwrap();
-    target.revoke(&access, Some(&receipt), now).await.unwrap();
+    target.revoke(&access, Some(&receipt), &occasion(now)).await.unwrap();
+    target.revoke(&access, Some(&receipt), &occasion(now)).await.unwrap();
     assert!(!server.can_read_orders("alice"));
     assert_eq!(target.observe(&access).await.unwrap(), Observed::Absent);
 }
@@ -49,7 +49,7 @@ async fn what_is_so_already_is_not_said_again_and_sessions_end_all_the_same_on_p
     let access = membership("orders_readonly", "alice");
     let told = |statement: &str| server.log().lines().filter(|line| line.contains(statement)).count();
     for _ in 0..3 {
-        target.grant(&access, now).await.unwrap();
+        target.grant(&access, soon(now), &occasion(now)).await.unwrap();
     }
     assert_eq!(told("GRANT orders_readonly TO alice"), 1);
 
@@ -59,13 +59,13 @@ async fn what_is_so_already_is_not_said_again_and_sessions_end_all_the_same_on_p
         server.psql_command("alice").args(["-c", "SELECT pg_sleep(600)"]).stderr(Stdio::null()).spawn().unwrap();
     let sessions = || server.psql("admin", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").unwrap();
     eventually("alice's session runs", || sessions() == "1");
-    let receipt = target.revoke(&access, None, now).await.unwrap();
+    let receipt = target.revoke(&access, None, &occasion(now)).await.unwrap();
     assert_eq!(receipt.summary, "alice is no longer a member of role orders_readonly; 1 running session ended");
     assert_eq!(told("REVOKE orders_readonly FROM alice"), 1, "that was the administrator");
     assert!(!session.wait().unwrap().success());
 
     server.admin("DROP ROLE alice");
-    target.revoke(&access, None, now).await.unwrap();
+    target.revoke(&access, None, &occasion(now)).await.unwrap();
 }
 
 #[tokio::test]
@@ -82,7 +82,8 @@ async fn what_nobody_waits_for_any_more_does_not_take_effect_later_on_postgres()
     };
     let granted = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_auth_members'::regclass AND mode = 'ShareLock'";
     eventually("memberships are locked", || server.psql("admin", granted).unwrap() == "1");
-    let gave_up = tokio::time::timeout(std::time::Duration::from_secs(2), target.grant(&access, now)).await;
+    let gave_up =
+        tokio::time::timeout(std::time::Duration::from_secs(2), target.grant(&access, soon(now), &occasion(now))).await;
     assert!(gave_up.is_err(), "it hangs");
     assert_eq!(waiting(), "1", "the server does not know that nobody waits any more");
     // Less than any call may take: when we give one up in earnest, the server has done so before.
@@ -98,12 +99,12 @@ async fn a_session_that_is_open_when_the_role_is_revoked_is_ended() {
     let server = Postgres::start();
     let (target, now) = (target(&server), chrono::Utc::now());
     let access = membership("orders_readonly", "alice");
-    target.grant(&access, now).await.unwrap();
+    target.grant(&access, soon(now), &occasion(now)).await.unwrap();
     let mut session =
         server.psql_command("alice").args(["-c", "SELECT pg_sleep(600)"]).stderr(Stdio::null()).spawn().unwrap();
     let sessions = || server.psql("admin", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").unwrap();
     eventually("alice's session runs", || sessions() == "1");
-    let receipt = target.revoke(&access, None, now).await.unwrap();
+    let receipt = target.revoke(&access, None, &occasion(now)).await.unwrap();
     assert!(receipt.summary.contains("1"), "{}", receipt.summary);
     eventually("alice's session is gone", || sessions() == "0");
     assert!(!session.wait().unwrap().success());
@@ -118,13 +119,13 @@ async fn names_are_names_and_never_sql() {
     server.psql("admin", &format!("CREATE ROLE \"{}\" NOLOGIN", nasty.replace('"', "\"\""))).unwrap();
     server.psql("admin", &format!("GRANT \"{}\" TO daypass WITH ADMIN OPTION", nasty.replace('"', "\"\""))).unwrap();
     let access = membership(nasty, "alice");
-    target.grant(&access, now).await.unwrap();
+    target.grant(&access, soon(now), &occasion(now)).await.unwrap();
     assert_eq!(target.observe(&access).await.unwrap(), Observed::Present);
-    target.revoke(&access, None, now).await.unwrap();
+    target.revoke(&access, None, &occasion(now)).await.unwrap();
     assert_eq!(server.psql("admin", "SELECT count(*) FROM orders"), Ok("1".to_owned()));
     for login in ["", "a\0b", &"x".repeat(64)] {
         assert!(matches!(
-            target.grant(&membership("orders_readonly", login), now).await,
+            target.grant(&membership("orders_readonly", login), soon(now), &occasion(now)).await,
             Err(TargetError::Permanent(_))
         ));
     }
@@ -140,17 +141,17 @@ async fn what_is_missing_or_forbidden_is_permanent_and_what_is_down_is_temporary
         ("orders_reader", "alice", "there is no role"),
         ("admin", "alice", "SQLSTATE 42501"),
     ] {
-        match target.grant(&membership(role, login), now).await {
+        match target.grant(&membership(role, login), soon(now), &occasion(now)).await {
             Err(TargetError::Permanent(message)) => assert!(message.contains(says), "{message}"),
             other => panic!("{other:?}"),
         }
     }
     server.crash();
-    match target.grant(&membership("orders_readonly", "alice"), now).await {
+    match target.grant(&membership("orders_readonly", "alice"), soon(now), &occasion(now)).await {
         Err(error @ TargetError::Temporary(_)) => assert!(!format!("{error:?}").contains("open-sesame"), "{error:?}"),
         other => panic!("{other:?}"),
     }
     server.resume();
-    target.grant(&membership("orders_readonly", "alice"), now).await.unwrap();
+    target.grant(&membership("orders_readonly", "alice"), soon(now), &occasion(now)).await.unwrap();
     assert!(server.can_read_orders("alice"));
 }

@@ -14,6 +14,7 @@ use daypass::target::Target;
 use daypass::target::ssh::{self, Accounts, Ssh};
 
 use crate::support::sshd::{Sshd, keygen};
+use crate::support::{occasion, soon};
 
 /// The authority in `dir`; keys come from the policy, so that nobody asks its GitHub.
 async fn authority(dir: &Path) -> Ssh {
@@ -63,7 +64,8 @@ async fn a_login_works_inside_the_window_and_is_refused_before_and_after_it() {
     let sshd = Sshd::start(dir);
     let (now, key, hour) = (Utc::now(), dir.join("alice"), TimeDelta::hours(1));
     let issue = async |grant: &str, principal: &str, from, until| {
-        let receipt = authority.grant(&certificate(dir, grant, principal, from, until), now).await.unwrap();
+        let receipt =
+            authority.grant(&certificate(dir, grant, principal, from, until), soon(now), &occasion(now)).await.unwrap();
         receipt.handout.unwrap()
     };
     let inside = issue("inside#1", "responder", now - hour, now + hour).await;
@@ -97,11 +99,11 @@ async fn a_certificate_that_is_revoked_early_lets_nobody_in_and_others_still_do(
         certificate(dir, "early#1", "responder", now - hour, now + hour),
         certificate(dir, "other#2", "responder", now - hour, now + hour),
     );
-    let early_receipt = authority.grant(&early, now).await.unwrap();
-    let other_receipt = authority.grant(&other, now).await.unwrap();
+    let early_receipt = authority.grant(&early, soon(now), &occasion(now)).await.unwrap();
+    let other_receipt = authority.grant(&other, soon(now), &occasion(now)).await.unwrap();
     assert!(sshd.lets_in(&key, early_receipt.handout.as_ref().unwrap()), "{}", sshd.log());
 
-    authority.revoke(&early, Some(&early_receipt), now).await.unwrap();
+    authority.revoke(&early, Some(&early_receipt), &occasion(now)).await.unwrap();
     assert!(!sshd.lets_in(&key, early_receipt.handout.as_ref().unwrap()), "{}", sshd.log());
     assert!(sshd.lets_in(&key, other_receipt.handout.as_ref().unwrap()), "{}", sshd.log());
 }
@@ -117,11 +119,11 @@ async fn what_one_process_revoked_stays_revoked_when_another_one_does() {
     let (now, key, hour) = (Utc::now(), dir.join("alice"), TimeDelta::hours(1));
     let by_one = certificate(dir, "one#1", "responder", now - hour, now + hour);
     let by_two = certificate(dir, "two#2", "responder", now - hour, now + hour);
-    let first = one.grant(&by_one, now).await.unwrap().handout.unwrap();
-    let second = two.grant(&by_two, now).await.unwrap().handout.unwrap();
+    let first = one.grant(&by_one, soon(now), &occasion(now)).await.unwrap().handout.unwrap();
+    let second = two.grant(&by_two, soon(now), &occasion(now)).await.unwrap().handout.unwrap();
     assert!(sshd.lets_in(&key, &first) && sshd.lets_in(&key, &second), "{}", sshd.log());
-    one.revoke(&by_one, None, now).await.unwrap();
-    two.revoke(&by_two, None, now).await.unwrap();
+    one.revoke(&by_one, None, &occasion(now)).await.unwrap();
+    two.revoke(&by_two, None, &occasion(now)).await.unwrap();
     assert!(!sshd.lets_in(&key, &second), "{}", sshd.log());
     assert!(!sshd.lets_in(&key, &first), "{}", sshd.log());
 }

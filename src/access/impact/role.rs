@@ -8,7 +8,6 @@ use super::{About, Comparison, Danger, Right, Sentence, Topic};
 use crate::access::principals::written_out;
 use crate::access::reach::{Crowd, RoleReach};
 use crate::policy::condition::Template;
-use crate::policy::entitlement::AccessTemplate;
 use crate::policy::model::{BreakGlass, ParamKind, ParamSpec, Requirement, Role};
 use crate::policy::name::ParamName;
 use crate::policy::{Duration, Policy, Principal};
@@ -274,15 +273,15 @@ impl Comparison<'_> {
 fn gives(role: &Role) -> BTreeMap<String, String> {
     let of = |template: &crate::policy::entitlement::EntitlementTemplate| -> Vec<(String, String)> {
         let target = &template.target;
-        let what = match &template.access {
-            AccessTemplate::Github { .. } => "team",
-            AccessTemplate::Postgres { .. } => "role",
-            AccessTemplate::Ssh { .. } => "SSH as",
+        let say = |pieces: &[(&str, &Template)], text: &dyn Fn(&Template) -> String| {
+            let texts: Vec<String> =
+                pieces.iter().map(|(what, template)| format!("{what} {}", text(template))).collect();
+            format!("{} on {target}", texts.join(", "))
         };
-        let one = |text: &Template| {
-            (format!("{what} {} on {target}", text.shape()), format!("{what} {} on {target}", text.source()))
+        let one = |pieces: &[(&str, &Template)]| {
+            (say(pieces, &Template::shape), say(pieces, &|template| template.source().to_owned()))
         };
-        template.access.texts().into_iter().map(one).collect()
+        template.access.pieces().iter().map(|pieces| one(pieces)).collect()
     };
     role.entitlements.iter().flat_map(of).collect()
 }

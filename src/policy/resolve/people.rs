@@ -3,7 +3,7 @@
 use super::Resolver;
 use crate::policy::Code;
 use crate::policy::document::{OneOrMany, PersonDoc};
-use crate::policy::entitlement::{is_postgres_name, is_ssh_principal};
+use crate::policy::kind::Form;
 use crate::policy::model::Person;
 use crate::policy::yaml::{At, Spot};
 
@@ -52,8 +52,10 @@ impl Resolver<'_> {
         }
         let problem = match key {
             "email" if !is_email(text) => "is no e-mail address",
-            "postgres" if !is_postgres_name(text) => "is no name of a role: it has 1 to 63 bytes",
-            "ssh" if !is_ssh_principal(text) => "is no login on a server: use letters, digits and - _ . @ : +",
+            "postgres" if Form::PostgresRole.problem(text).is_some() => "is no name of a role: it has 1 to 63 bytes",
+            "ssh" if Form::SshPrincipal.problem(text).is_some() => {
+                "is no login on a server: use letters, digits and - _ . @ : +"
+            }
             // `from_openssh` reads no options before the key.
             "ssh_keys" if ssh_key::PublicKey::from_openssh(text.trim()).is_err() => {
                 "is no public key in OpenSSH format: it begins as `ssh-ed25519 AAAA…`"

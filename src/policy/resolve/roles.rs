@@ -6,8 +6,9 @@ use super::Resolver;
 use crate::policy::condition::{Checked, Environment, Expression, Span, Template};
 use crate::policy::document::{BreakGlassDoc, EntitlementDoc, MachinesDoc, ParamDoc, ParamType, RoleDoc};
 use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
+use crate::policy::kind::Form;
 use crate::policy::lint::Remark;
-use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings, TargetKind};
+use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings};
 use crate::policy::name::{ParamName, RoleName, TargetName};
 use crate::policy::principal::Principal;
 use crate::policy::yaml::decode::{did_you_mean, shortened};
@@ -181,21 +182,21 @@ impl Resolver<'_> {
         params: &BTreeMap<ParamName, ParamSpec>,
     ) -> Option<EntitlementTemplate> {
         let place = document.place();
-        let mut template = |source: &At<String>, many: bool, kind: TargetKind| {
+        let mut template = |source: &At<String>, many: bool, form: Form| {
             let checked = Template::compile(source, &self.environment(role, Some(params)), many);
             let template = self.checked(Some(owner), source, checked)?;
-            self.possible(source, &template, kind).then_some(template)
+            self.possible(source, &template, form).then_some(template)
         };
         let (target, access) = match document.into_inner() {
             EntitlementDoc::Github(doc) => {
-                (doc.target, AccessTemplate::Github { team: template(&doc.team, false, TargetKind::Github)? })
+                (doc.target, AccessTemplate::Github { team: template(&doc.team, false, Form::TeamSlug)? })
             }
             EntitlementDoc::Postgres(doc) => {
-                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false, TargetKind::Postgres)? })
+                (doc.target, AccessTemplate::Postgres { role: template(&doc.role, false, Form::PostgresRole)? })
             }
             EntitlementDoc::Ssh(doc) => {
                 let templates: Vec<_> =
-                    doc.principals.iter().map(|principal| template(principal, true, TargetKind::Ssh)).collect();
+                    doc.principals.iter().map(|principal| template(principal, true, Form::SshPrincipal)).collect();
                 self.twice_among(owner, &doc.principals);
                 if doc.principals.is_empty() {
                     let message = "an SSH entitlement needs at least one principal";
@@ -204,22 +205,31 @@ impl Resolver<'_> {
                 }
                 (doc.target, AccessTemplate::Ssh { principals: templates.into_iter().collect::<Option<_>>()? })
             }
+            EntitlementDoc::Named(doc) => {
+                let texts = doc.fields.iter().map(|(field, text)| Some((*field, template(text, false, field.form)?)));
+                // Every text is looked at before the first mistake ends it.
+                let texts: Vec<_> = texts.collect();
+                (
+                    doc.target,
+                    AccessTemplate::Named { kind: doc.kind, fields: texts.into_iter().collect::<Option<_>>()? },
+                )
+            }
         };
         self.known_target(&target, &access);
         Some(EntitlementTemplate { target: target.into_inner(), access, place })
     }
 
     /// Whether a target can ever take this, as far as it is written out.
-    fn possible(&mut self, source: &At<String>, template: &Template, kind: TargetKind) -> bool {
+    fn possible(&mut self, source: &At<String>, template: &Template, form: Form) -> bool {
         if !self.readable("this", source) {
             return false;
         }
         let problem = match template.constant() {
-            Some(text) => kind.name_problem(text),
+            Some(text) => form.problem(text),
             // What comes of the expressions is not known: each text between them has to be a part of a name.
-            None => template.literals().find_map(|text| kind.part_problem(text)),
+            None => template.literals().find_map(|text| form.part_problem(text)),
         };
-        if let Some(problem) = problem {
+        if let Some(problem) = &problem {
             let message = format!("`{}` {problem}", shortened(source));
             self.report.error(&source.spot, Code::NoSuchThing, message, Code::NoSuchThing.explanation());
         }

@@ -108,47 +108,6 @@ pub(crate) fn word<'n>(node: &'n Node, report: &mut Report, what: &str, words: &
     Some(text)
 }
 
-/// A value that is told by the one key it has: `postgres: { … }`.
-macro_rules! one_of_keys {
-    (
-        $(#[doc = $about:literal])+
-        $vis:vis enum $name:ident, $what:literal { $( $(#[doc = $doc:literal])+ $variant:ident($type:ty) = $key:literal, )+ }
-    ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone)]
-        $vis enum $name { $( $(#[doc = $doc])+ $variant($type), )+ }
-
-        impl $crate::policy::yaml::Decode for $name {
-            fn decode(node: &$crate::policy::yaml::Node, report: &mut $crate::policy::yaml::Report) -> Option<Self> {
-                let (key, value) = $crate::policy::yaml::declare::only_key(node, report, $what, &[$($key),+])?;
-                match key {
-                    $($key => <$type as $crate::policy::yaml::Decode>::decode(value, report).map(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
-            fn schema(schemas: &mut $crate::policy::yaml::Schemas) -> serde_json::Value {
-                schemas.named(stringify!($name), |schemas| {
-                    let mut properties = serde_json::Map::new();
-                    $(
-                        let shape = <$type as $crate::policy::yaml::Decode>::schema(schemas);
-                        properties.insert($key.to_owned(), $crate::policy::yaml::declare::described(shape, concat!($($doc),+)));
-                    )+
-                    serde_json::json!({
-                        "type": "object",
-                        "description": concat!($($about),+).trim(),
-                        "properties": properties,
-                        "additionalProperties": false,
-                        "minProperties": 1,
-                        "maxProperties": 1,
-                    })
-                })
-            }
-        }
-    };
-}
-pub(crate) use one_of_keys;
-
 /// The one key of `node` that is among `known`, with its value, or an error.
 pub(crate) fn only_key<'n>(
     node: &'n Node,

@@ -6,6 +6,6 @@ pub(crate) mod decode;
 pub(crate) mod node;
 mod written;
 
-pub(crate) use declare::{decode_from_text, document, one_of_keys, one_of_words};
+pub(crate) use declare::{decode_from_text, document, one_of_words};
 pub(crate) use decode::{At, Decode, Entries, Report, Schemas, read_as};
 pub(crate) use node::{Made, Node, Spot, Value, read};

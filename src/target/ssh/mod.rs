@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
 
-use super::{Observed, Receipt, Target, TargetError};
+use super::{Observed, Occasion, Receipt, Target, TargetError};
 use crate::github::App;
 use crate::policy::entitlement::{Access, Entitlement};
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 use crate::policy::name::{Login, RepositoryName, UserId};
 use krl::RevocationList;
 
@@ -233,7 +233,12 @@ impl Target for Ssh {
         Ok(Observed::Absent)
     }
 
-    async fn grant(&self, entitlement: &Entitlement, now: DateTime<Utc>) -> Result<Receipt, TargetError> {
+    async fn grant(
+        &self,
+        entitlement: &Entitlement,
+        _until: DateTime<Utc>,
+        occasion: &Occasion,
+    ) -> Result<Receipt, TargetError> {
         let wanted = wanted(entitlement)?;
         let mut receipt = Receipt::default();
         let mut certificates = Vec::new();
@@ -242,7 +247,7 @@ impl Target for Ssh {
             receipt.details.insert(format!("serial {serial}"), key.fingerprint(HashAlg::Sha256).to_string());
             certificates.push(certificate);
         }
-        if !self.revoked.allow(&key_id(&wanted), now).await.map_err(temporary)? {
+        if !self.revoked.allow(&key_id(&wanted), occasion.now).await.map_err(temporary)? {
             return Err(temporary("it was revoked meanwhile; nothing was changed"));
         }
         receipt.summary = format!(
@@ -263,14 +268,14 @@ impl Target for Ssh {
         &self,
         entitlement: &Entitlement,
         _receipt: Option<&Receipt>,
-        now: DateTime<Utc>,
+        occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let wanted = wanted(entitlement)?;
-        let summary = if now >= wanted.not_after {
-            self.revoked.prune(now).await.map_err(temporary)?;
+        let summary = if occasion.now >= wanted.not_after {
+            self.revoked.prune(occasion.now).await.map_err(temporary)?;
             "the certificates are no longer valid".to_owned()
         } else {
-            self.revoked.revoke(&key_id(&wanted), wanted.not_after, now).await.map_err(temporary)?;
+            self.revoked.revoke(&key_id(&wanted), wanted.not_after, occasion.now).await.map_err(temporary)?;
             "the certificates are on the revocation list".to_owned()
         };
         Ok(Receipt { summary, ..Receipt::default() })
