@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 the input was judged invalid (findings were printed), 2 usage or configuration error, 3 something could
 //! not be reached.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod audit;
 mod demo;
@@ -10,6 +11,7 @@ mod explain;
 mod facts;
 mod init;
 mod junit;
+mod out;
 mod rebuild;
 mod sandbox;
 mod schema;
@@ -26,7 +28,7 @@ use clap::{Parser, Subcommand};
 /// Just-in-time access by pull request.
 #[derive(Debug, Parser)]
 #[command(name = "daypass", version, about, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -85,8 +87,22 @@ fn colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Runs the command line.
-pub fn run(cli: Cli) -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        // A mistake, or `--help`: that is printed, too.
+        Err(told) => match told.print() {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                out::beside(format_args!("daypass: the help cannot be printed: {error}"));
+                ExitCode::from(3)
+            }
+            _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2)),
+        },
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
     // Who reads no further wants no more: that is no failure. A server goes on without its log.
     if !matches!(cli.command, Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_)) {
         sigpipe::reset();
@@ -109,7 +125,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            anstream::eprintln!("daypass: {failure}");
+            out::beside(format_args!("daypass: {failure}"));
             ExitCode::from(failure.code)
         }
     }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, unreachable, usage};
+use super::{Failure, out, unreachable, usage};
 use crate::ledger::{CloneError, Entry, LedgerBranch, Link, LocalClone};
 
 /// Arguments of `daypass audit`.
@@ -92,12 +92,12 @@ impl Gaps {
     /// Says so, and makes that the exit code.
     fn tell(&self) -> ExitCode {
         let Some(first) = self.first.as_ref().filter(|_| self.are_some()) else { return ExitCode::SUCCESS };
-        anstream::eprintln!(
+        let told = format!(
             "daypass: this is a part of what there was: {} lines of the ledger cannot be read, {} events are missing. First: {first}. \
              `daypass audit verify` tells more.",
-            self.unreadable,
-            self.missing
+            self.unreadable, self.missing
         );
+        out::beside(told);
         ExitCode::from(1)
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::filter::Filter;
-use super::{Failure, Source, read};
+use super::{Failure, Source, out, read};
 use crate::cli::usage;
 use crate::ledger::report::{Remark, Report, page};
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
         Some(path) => std::fs::write(path, text)
             .with_context(|| format!("{} cannot be written", path.display()))
             .map_err(usage)?,
-        None => print!("{text}"),
+        None => out::print(text)?,
     }
     Ok(gaps.tell())
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::filter::is_about;
-use super::{Failure, Source, log, read};
+use super::{Failure, Source, log, out, read};
 use crate::cli::usage;
 use crate::ledger::replay::{Life, Lives};
 use crate::ledger::{Entry, LedgerBranch, tell};
@@ -43,9 +43,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
     match args.source.json {
         true => {
             let events: Vec<_> = events.iter().map(log::json).collect();
-            println!("{:#}", json!({ "grant": id, "life": life, "events": events, "partial": gaps.are_some() }));
+            let answer = json!({ "grant": id, "life": life, "events": events, "partial": gaps.are_some() });
+            out::line(format_args!("{answer:#}"))?;
         }
-        false => print!("{}", human(&id, &life, &events)),
+        false => out::print(human(&id, &life, &events))?,
     }
     Ok(gaps.tell())
 }
