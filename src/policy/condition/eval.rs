@@ -257,6 +257,14 @@ fn in_words(message: &str) -> String {
         "something is missing at the end".to_owned()
     } else if text.starts_with("mismatched input") || text.starts_with("extraneous input") {
         format!("`{quoted}` is unexpected")
+    } else if let Some((missing, before)) = text.strip_prefix("missing ").and_then(|rest| rest.split_once(" at ")) {
+        // "missing ')' at '<EOF>'"
+        match before.trim_matches('\'') {
+            "<EOF>" => "something is missing at the end".to_owned(),
+            before => format!("{} is missing before `{before}`", missing.replace('\'', "`")),
+        }
+    } else if text.starts_with("no viable alternative") {
+        format!("`{}` is not understood", quoted.trim_end_matches("<EOF>").trim())
     } else {
         text.split(" expecting {").next().unwrap_or(text).to_owned()
     }
