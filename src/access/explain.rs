@@ -131,6 +131,8 @@ pub struct StageNode {
 pub struct Later {
     /// How long after it opens.
     pub after: Duration,
+    /// Whether only working time counts.
+    pub working_time: bool,
     /// When, if it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
@@ -388,6 +390,7 @@ impl StageNode {
         };
         let later = stage.escalation.as_ref().map(|escalation| Later {
             after: escalation.after,
+            working_time: escalation.calendar.is_some(),
             at: stage.escalates_at,
             to: escalation.to.clone(),
             people: people(&stage.next),

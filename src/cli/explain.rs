@@ -349,7 +349,8 @@ fn stage_lines(stage: &StageNode) -> Vec<String> {
         let people: Vec<String> = later.people.iter().map(ToString::to_string).collect();
         let people = if people.is_empty() { String::new() } else { format!(": {}", people.join(", ")) };
         let at = later.at.map(|at| format!(", at {}", when(at))).unwrap_or_default();
-        lines.push(format!("{} after it opens{at}, also {}{people}", later.after, to.join(", ")));
+        let time = if later.working_time { " of working time" } else { "" };
+        lines.push(format!("{}{time} after it opens{at}, also {}{people}", later.after, to.join(", ")));
     }
     lines
 }

@@ -143,6 +143,26 @@ fn a_policy_for_another_version_is_told_so_and_nothing_else() {
     assert_eq!(code, Some(1));
 }
 
+/// GitHub shows nothing of a log that has no place in it: what is about a whole file is at its beginning.
+#[test]
+fn what_is_about_a_whole_file_has_a_place_for_code_scanning() {
+    let dir = tree(&[("empty.yaml", "")]);
+    std::fs::write(dir.path().join("policies/empty.yaml"), "# Nothing yet\n").unwrap();
+    let (code, sarif) = validate(&dir, &["--format", "sarif"]);
+    assert_eq!(code, Some(1));
+    let log: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let files: Vec<&str> = results
+        .iter()
+        .map(|result| &result["locations"][0]["physicalLocation"])
+        .inspect(|place| assert_eq!(place["region"]["startLine"], 1, "{place}"))
+        .map(|place| place["artifactLocation"]["uri"].as_str().unwrap())
+        .collect();
+    assert_eq!(files, ["grants/empty.yaml", "policies/empty.yaml"]);
+    let (_, github) = validate(&dir, &["--format", "github"]);
+    assert_eq!(github.lines().filter(|line| line.starts_with("::error file=") && line.contains("DP0106")).count(), 2);
+}
+
 /// A disk that is full is told of: no command panics, none says that all went well.
 #[cfg(target_os = "linux")]
 #[test]

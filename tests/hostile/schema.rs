@@ -26,23 +26,29 @@ const OF_SHAPE: [Code; 10] = [
 ];
 
 /// Where a schema sees less, and why.
-const BLIND: [(&str, &str); 16] = [
+const BLIND: [(&str, &str); 22] = [
     ("grants/duration-overflow", "how long a duration is takes reckoning"),
     ("grants/duration-sum-overflow", "the same"),
     ("grants/duration-too-long", "the same"),
     ("grants/duration-zero", "the same"),
     ("policies/duration-overflow", "the same"),
     ("policies/duration-zero", "the same"),
+    ("policies/cool-down-of-no-length", "the same"),
+    ("policies/cool-down-overflow", "the same"),
+    ("policies/escalate-after-nothing", "the same"),
+    ("policies/machines-for-no-time", "the same"),
     ("grants/duration-spaces", "blanks alone have the form of no unit at all"),
     ("grants/tag-binary", "editors decode what we read as it is written"),
     ("policies/role-without-approval", "it may be inherited"),
     ("policies/stage-requires-hexadecimal", "to an editor it is the number itself"),
+    ("policies/limit-octal", "the same"),
     ("policies/version-float", "the same"),
     ("policies/version-octal", "the same"),
     ("policies/table-column-missing", "whether there is a column takes looking elsewhere"),
     ("policies/table-name-without-a-column", "the same"),
     ("policies/table-row-makes-a-malformed-name", "the same"),
     ("policies/table-unknown", "the same"),
+    ("policies/table-value-in-a-template", "what is made from a table takes looking elsewhere"),
 ];
 
 fn validator(shape: Shape) -> Validator {

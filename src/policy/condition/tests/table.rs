@@ -240,6 +240,11 @@ fn what_can_never_be_evaluated_is_found() {
         ("request.ticket == == 'a'", "", "not a CEL expression: `==` is unexpected", ""),
         ("request.ticket = 'a'", "", "not a CEL expression: `=` is not understood", ""),
         ("a.?b == 1", "", "not a CEL expression", ""),
+        ("request.ticket == 'a", "", "not a CEL expression: the text 'a is never closed", ""),
+        (r"request.ticket == '\q'", "", "not a CEL expression: the text", ""),
+        ("request.break_glass ? true", "", "not a CEL expression: something is missing at the end", ""),
+        ("(request.break_glass", "", "not a CEL expression: something is missing at the end", ""),
+        ("pull_request.number > 99999999999999999999", "", "not a CEL expression: a number in it is out of range", ""),
     ] {
         let (_, any) = problems(source);
         assert_said(source, &any, (Code::BadExpression, marked, message, help));
