@@ -9,10 +9,12 @@ mod demo;
 mod diff;
 mod explain;
 mod facts;
+mod forward;
 mod init;
 mod junit;
 mod out;
 mod rebuild;
+mod review;
 mod sandbox;
 mod schema;
 mod serve;
@@ -39,6 +41,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
     Demo(demo::DemoArgs),
+    /// Reads the log of a program, such as sshd, and reports the sessions in it to the server.
+    Forward(forward::ForwardArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
     Init(init::InitArgs),
     /// Explains a finding's code, or what the policy says to a request and why, offline.
@@ -47,6 +51,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
     Rebuild(rebuild::RebuildArgs),
+    /// Opens a pull request that lists who used which role, and what nobody used, for their owners to look at.
+    Review(review::ReviewArgs),
     /// Prints the JSON Schema of policy or request files, for editors.
     Schema(schema::SchemaArgs),
     /// Runs the server: takes webhooks, grants and revokes.
@@ -104,7 +110,11 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> ExitCode {
     // Who reads no further wants no more: that is no failure. A server goes on without its log.
-    if !matches!(cli.command, Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_)) {
+    let goes_on = matches!(
+        cli.command,
+        Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_) | Command::Forward(_)
+    );
+    if !goes_on {
         sigpipe::reset();
     }
     let result = match cli.command {
@@ -119,7 +129,9 @@ fn run(cli: Cli) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
+        Command::Forward(args) => block_on(forward::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),
+        Command::Review(args) => block_on(review::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
     };
     match result {
