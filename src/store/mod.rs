@@ -20,6 +20,8 @@ mod messages;
 mod patience;
 mod pulls;
 mod rebuild;
+mod sessions;
+mod streams;
 mod work;
 
 use std::str::FromStr;
@@ -42,6 +44,8 @@ pub use messages::Message;
 use patience::InTime;
 pub use pulls::Published;
 pub use rebuild::Unreadable;
+pub use sessions::OpenSession;
+pub use streams::StreamBacklog;
 pub use work::{Backlog, Claim, Waiting};
 
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.

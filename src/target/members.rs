@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Observed, Occasion, Receipt, Target, TargetError, still_fresh};
+use super::{Drift, Observed, Occasion, Receipt, Target, TargetError, still_fresh};
 use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::kind::TargetKind;
 
@@ -58,7 +58,12 @@ pub(super) trait Directory: Debug + Send + Sync {
 
 /// A directory as a target.
 #[derive(Debug)]
-pub(super) struct Members<D>(pub D);
+pub(super) struct Members<D> {
+    /// The system.
+    pub directory: D,
+    /// What is done about access that somebody took away by hand.
+    pub drift: Drift,
+}
 
 /// Whom and what an entitlement is about.
 pub(super) fn wanted(kind: TargetKind, entitlement: &Entitlement) -> Result<(&str, &Fields), TargetError> {
@@ -75,19 +80,25 @@ impl<D: Directory> Target for Members<D> {
     }
 
     fn ends_by_itself(&self) -> bool {
-        self.0.ends_by_itself()
+        self.directory.ends_by_itself()
+    }
+
+    fn drift(&self) -> Drift {
+        self.drift
     }
 
     async fn check(&self) -> Result<String, TargetError> {
-        self.0.check().await
+        self.directory.check().await
     }
 
     async fn observe(&self, entitlement: &Entitlement) -> Result<Observed, TargetError> {
         let (principal, fields) = wanted(D::KIND, entitlement)?;
-        let (Some(person), Some(place)) = (self.0.person(principal).await?, self.0.place(fields).await?) else {
+        let (Some(person), Some(place)) =
+            (self.directory.person(principal).await?, self.directory.place(fields).await?)
+        else {
             return Ok(Observed::Absent);
         };
-        Ok(if self.0.has(&person, &place).await? { Observed::Present } else { Observed::Absent })
+        Ok(if self.directory.has(&person, &place).await? { Observed::Present } else { Observed::Absent })
     }
 
     async fn grant(
@@ -97,17 +108,17 @@ impl<D: Directory> Target for Members<D> {
         _occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let (principal, fields) = wanted(D::KIND, entitlement)?;
-        let name = self.0.name(fields);
+        let name = self.directory.name(fields);
         let looked = Instant::now();
-        let Some(person) = self.0.person(principal).await? else {
+        let Some(person) = self.directory.person(principal).await? else {
             return Err(nobody(D::KIND, principal));
         };
-        let Some(place) = self.0.place(fields).await? else {
+        let Some(place) = self.directory.place(fields).await? else {
             return Err(TargetError::Permanent(format!("there is no {name}; create it, or correct the entitlement")));
         };
-        if self.0.ends_by_itself() || !self.0.has(&person, &place).await? {
+        if self.directory.ends_by_itself() || !self.directory.has(&person, &place).await? {
             still_fresh(looked)?;
-            self.0.add(&person, &place, until).await?;
+            self.directory.add(&person, &place, until).await?;
         }
         Ok(Receipt { summary: format!("{principal} has {name}"), ..Receipt::default() })
     }
@@ -119,15 +130,16 @@ impl<D: Directory> Target for Members<D> {
         _occasion: &Occasion,
     ) -> Result<Receipt, TargetError> {
         let (principal, fields) = wanted(D::KIND, entitlement)?;
-        let name = self.0.name(fields);
+        let name = self.directory.name(fields);
         let looked = Instant::now();
-        if let (Some(person), Some(place)) = (self.0.person(principal).await?, self.0.place(fields).await?)
-            && self.0.has(&person, &place).await?
+        if let (Some(person), Some(place)) =
+            (self.directory.person(principal).await?, self.directory.place(fields).await?)
+            && self.directory.has(&person, &place).await?
         {
             still_fresh(looked)?;
-            self.0.remove(&person, &place).await?;
+            self.directory.remove(&person, &place).await?;
             // What the system says and what it does are two things.
-            if self.0.has(&person, &place).await? {
+            if self.directory.has(&person, &place).await? {
                 return Err(TargetError::Temporary(format!("{principal} still has {name}")));
             }
         }

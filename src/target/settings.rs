@@ -21,7 +21,7 @@ use super::scim::Scim;
 use super::ssh::{Accounts, Ssh};
 use super::vault::Vault;
 use super::webhook::Webhook;
-use super::{Connection, Credential, TargetError, Targets};
+use super::{Connection, Credential, Drift, TargetError, Targets};
 use crate::github::App;
 use crate::policy::name::{RepositoryName, TargetName};
 
@@ -64,6 +64,9 @@ pub struct ServerSettings {
     pub token_file: Option<PathBuf>,
     /// A program, with its arguments, that prints it; it is run at each use.
     pub token_command: Option<Vec<String>>,
+    /// What is done about access that somebody took away by hand; it is told unless set.
+    #[serde(default)]
+    pub drift: Drift,
     /// How it is connected to.
     #[serde(default)]
     pub connection: Connection,
@@ -114,10 +117,14 @@ impl ServerSettings {
     }
 }
 
-/// `github: {}`
+/// `github: { drift: report }`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GithubSettings {}
+pub struct GithubSettings {
+    /// What is done about memberships that somebody else took away.
+    #[serde(default)]
+    pub drift: Drift,
+}
 
 /// `postgres: { url_file: …, terminate_sessions: true }`
 #[derive(Debug, Clone, Deserialize)]
@@ -129,6 +136,9 @@ pub struct PostgresSettings {
     pub url_file: Option<PathBuf>,
     /// Whether running sessions of the grantee are ended on revoke; true unless set.
     pub terminate_sessions: Option<bool>,
+    /// What is done about memberships that somebody else took away.
+    #[serde(default)]
+    pub drift: Drift,
 }
 
 /// `ssh: { ca_key_file: …, krl_file: … }`
@@ -178,7 +188,9 @@ fn one(
 ) -> Result<Arc<dyn super::Target>, TargetError> {
     let accounts = || Accounts { app: app.clone(), repository: repository.clone() };
     Ok(match settings {
-        TargetSettings::Github(GithubSettings {}) => Arc::new(GithubTeams::new(app.clone(), repository.clone())),
+        TargetSettings::Github(github) => {
+            Arc::new(GithubTeams::new(app.clone(), repository.clone()).on_drift(github.drift))
+        }
         TargetSettings::Postgres(postgres) => {
             let url = match (&postgres.url, &postgres.url_file) {
                 (Some(url), None) => url.clone(),
@@ -189,7 +201,7 @@ fn one(
                 }
                 _ => return Err(TargetError::Permanent("give either `url` or `url_file`".to_owned())),
             };
-            Arc::new(Postgres::new(&url, postgres.terminate_sessions.unwrap_or(true))?)
+            Arc::new(Postgres::new(&url, postgres.terminate_sessions.unwrap_or(true))?.on_drift(postgres.drift))
         }
         TargetSettings::Ssh(ssh) => Arc::new(Ssh::open(
             &ssh.ca_key_file,
@@ -200,19 +212,29 @@ fn one(
         )?),
         TargetSettings::Gitlab(server) => {
             let header = HeaderName::from_static("private-token");
-            Arc::new(Members(Gitlab(server.api(|token| Proof::Header(header, "", token))?)))
+            Arc::new(Members {
+                directory: Gitlab(server.api(|token| Proof::Header(header, "", token))?),
+                drift: server.drift,
+            })
         }
-        TargetSettings::Scim(server) => {
-            Arc::new(Members(Scim(server.api(Proof::Bearer)?.speaking("application/scim+json"))))
-        }
-        TargetSettings::Okta(server) => {
-            Arc::new(Members(Okta(server.api(|token| Proof::Header(AUTHORIZATION, "SSWS ", token))?)))
-        }
+        TargetSettings::Scim(server) => Arc::new(Members {
+            directory: Scim(server.api(Proof::Bearer)?.speaking("application/scim+json")),
+            drift: server.drift,
+        }),
+        TargetSettings::Okta(server) => Arc::new(Members {
+            directory: Okta(server.api(|token| Proof::Header(AUTHORIZATION, "SSWS ", token))?),
+            drift: server.drift,
+        }),
         TargetSettings::Vault(server) => {
             let header = HeaderName::from_static("x-vault-token");
-            Arc::new(Members(Vault(server.api(|token| Proof::Header(header, "", token))?)))
+            Arc::new(Members {
+                directory: Vault(server.api(|token| Proof::Header(header, "", token))?),
+                drift: server.drift,
+            })
         }
-        TargetSettings::Hoop(server) => Arc::new(Members(Hoop(server.api(Proof::Bearer)?))),
+        TargetSettings::Hoop(server) => {
+            Arc::new(Members { directory: Hoop(server.api(Proof::Bearer)?), drift: server.drift })
+        }
         TargetSettings::Webhook(receiver) => {
             let given = (receiver.secret.as_ref(), receiver.secret_file.as_ref(), receiver.secret_command.as_ref());
             let secret = Credential::one_of("secret", given)?;
