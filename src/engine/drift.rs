@@ -12,7 +12,7 @@ use crate::access::grant::GrantRef;
 use crate::access::plan::{Applied, Progress};
 use crate::ledger::{Event, EventKind};
 use crate::policy::entitlement::Entitlement;
-use crate::policy::model::TargetKind;
+use crate::policy::kind::TargetKind;
 use crate::policy::name::TargetName;
 use crate::store::{Claim, Held, Job, Tx};
 use crate::target::{Drift, Observed};
