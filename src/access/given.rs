@@ -81,6 +81,7 @@ impl Accounts {
             committer: Some(by.clone()),
             emails: BTreeSet::new(),
             coauthors: BTreeSet::new(),
+            coauthor_ids: BTreeSet::new(),
         };
         let yes = self.of(&given.approved_by).map(|by| (by, ReviewState::Approved));
         let no = self.of(&given.changes_requested_by).map(|by| (by, ReviewState::ChangesRequested));

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 the input was judged invalid (findings were printed), 2 usage or configuration error, 3 something could
 //! not be reached.
 
+mod ask;
 mod audit;
 mod demo;
 mod diff;
@@ -10,6 +11,7 @@ mod explain;
 mod facts;
 mod init;
 mod junit;
+mod policy;
 mod rebuild;
 mod sandbox;
 mod schema;
@@ -39,12 +41,18 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
     Init(init::InitArgs),
+    /// Asks for more time of access that runs, as a comment on its pull request would.
+    Extend(ask::ExtendArgs),
+    /// Ends access that runs at once, as a comment on its pull request would.
+    Revoke(ask::RevokeArgs),
     /// Explains a finding's code, or what the policy says to a request and why, offline.
     Explain(explain::ExplainArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
     Rebuild(rebuild::RebuildArgs),
+    /// Tells Daypass which policy counts, where nobody can approve one any more.
+    Policy(policy::PolicyArgs),
     /// Prints the JSON Schema of policy or request files, for editors.
     Schema(schema::SchemaArgs),
     /// Runs the server: takes webhooks, grants and revokes.
@@ -88,7 +96,10 @@ fn colour() -> bool {
 /// Runs the command line.
 pub fn run(cli: Cli) -> ExitCode {
     // Who reads no further wants no more: that is no failure. A server goes on without its log.
-    if !matches!(cli.command, Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_)) {
+    if !matches!(
+        cli.command,
+        Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_) | Command::Policy(_)
+    ) {
         sigpipe::reset();
     }
     let result = match cli.command {
@@ -104,6 +115,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),
+        Command::Policy(args) => block_on(policy::run(args)),
+        Command::Extend(args) => block_on(ask::extend(args)),
+        Command::Revoke(args) => block_on(ask::revoke(args)),
         Command::Serve(args) => block_on(serve::run(args)),
     };
     match result {

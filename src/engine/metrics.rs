@@ -99,6 +99,8 @@ struct Now {
     /// Emergencies to be reviewed in time, and those that should have been.
     unreviewed: [(&'static str, u64); 2],
     unwritten: Vec<(String, i64, DateTime<Utc>)>,
+    /// Policies that are not in force and still on the default branch.
+    unverified: Vec<(String, i64)>,
     clock_difference: f64,
     now: DateTime<Utc>,
 }
@@ -135,6 +137,15 @@ impl Engine {
             },
             deliveries: self.inner.store.count_waiting_deliveries().await?,
             unwritten: self.inner.store.waiting_events().await?,
+            unverified: {
+                let mut found = Vec::new();
+                for repository in &self.inner.options.repositories {
+                    let refused = self.inner.store.refusals(repository).await?;
+                    let policies = refused.iter().filter(|refusal| refusal.path == super::in_force::FOLDER).count();
+                    found.push((repository.to_string(), i64::try_from(policies).unwrap_or(i64::MAX)));
+                }
+                found
+            },
             clock_difference: difference.as_seconds_f64(),
             now,
         };
@@ -195,6 +206,11 @@ impl Collector for Now {
         for (repository, _, since) in &self.unwritten {
             let waited = (self.now - *since).as_seconds_f64().max(0.0);
             ConstGauge::new(waited).encode(age.encode_family(&[("repository", repository.as_str())])?)?;
+        }
+        let help = "Policies on the default branch that nobody approved: they are not in force, and are taken back";
+        let mut unverified = encoder.encode_descriptor("policy_unverified", help, None, MetricType::Gauge)?;
+        for (repository, count) in &self.unverified {
+            ConstGauge::new(*count).encode(unverified.encode_family(&[("repository", repository.as_str())])?)?;
         }
         let help = "Webhooks that were acknowledged and not looked at yet";
         let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;

@@ -19,6 +19,7 @@ mod ledger;
 mod messages;
 mod patience;
 mod pulls;
+mod pushes;
 mod rebuild;
 mod work;
 
@@ -40,7 +41,7 @@ pub use job::{Job, JobError, Lane};
 pub use ledger::LedgerPosition;
 pub use messages::Message;
 use patience::InTime;
-pub use pulls::Published;
+pub use pulls::{Asking, Published};
 pub use rebuild::Unreadable;
 pub use work::{Backlog, Claim, Waiting};
 

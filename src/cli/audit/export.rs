@@ -163,13 +163,15 @@ fn ocsf(entry: &Entry) -> Value {
         EventKind::Requested | EventKind::Granted => (3004, 1),
         EventKind::Decided | EventKind::Approved | EventKind::Objected | EventKind::Merged => (3004, 3),
         EventKind::Started | EventKind::Joined | EventKind::Left | EventKind::PolicyChanged => (3004, 3),
+        EventKind::Asked | EventKind::PolicyInForce => (3004, 3),
+        EventKind::PolicyUnverified => (3004, 99),
         EventKind::Escalated | EventKind::Reviewed => (3004, 3),
         EventKind::Emergency | EventKind::ReviewOverdue => (3004, 99),
         EventKind::Denied | EventKind::Rejected | EventKind::Withdrawn | EventKind::Ended => (3004, 4),
         EventKind::Refused | EventKind::Failed | EventKind::HistoryRewritten | EventKind::LedgerAltered => (3004, 99),
     };
     let severity = match event.kind {
-        EventKind::LedgerAltered | EventKind::HistoryRewritten | EventKind::Refused => 4,
+        EventKind::LedgerAltered | EventKind::HistoryRewritten | EventKind::Refused | EventKind::PolicyUnverified => 4,
         EventKind::Failed | EventKind::Emergency | EventKind::ReviewOverdue => 3,
         _ => 1,
     };
