@@ -256,6 +256,14 @@ pub fn judge(rule: &Approval, ballot: Ballot<'_>, scope: Option<&Scope>) -> Appr
     for (status, stage) in judged.iter_mut().zip(&rule.stages) {
         reach(status, stage, ballot);
     }
+    // Whoever's approval is used, at whichever stage, has done what they can.
+    let used: BTreeSet<Account> =
+        judged.iter().flat_map(|stage| stage.approvals.iter().map(|(account, _)| account.clone())).collect();
+    for status in &mut judged {
+        for people in [&mut status.candidates, &mut status.next, &mut status.later] {
+            people.retain(|account| !used.contains(account));
+        }
+    }
     ApprovalStatus { rule: rule.name.clone(), stages: judged, objections, discounted }
 }
 

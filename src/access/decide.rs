@@ -406,7 +406,7 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
         if let StageState::Failed(error) = &stage.state {
             findings.push(finding(
                 request,
-                "",
+                "role",
                 Code::ConditionFailed,
                 format!(
                     "the condition of approval stage `{}` cannot be evaluated, which counts as no: {error}",
@@ -420,7 +420,7 @@ fn approval_findings(request: &Request, approval: &ApprovalStatus) -> Vec<Findin
             let names: Vec<String> = stage.approvers.iter().map(|principal| format!("`{principal}`")).collect();
             findings.push(finding(
                 request,
-                "",
+                "role",
                 Code::NobodyCanApprove,
                 format!(
                     "approval stage `{}` needs {} but only {could} could give it: whoever asks or contributed cannot approve",

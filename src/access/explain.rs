@@ -131,6 +131,8 @@ pub struct StageNode {
 pub struct Later {
     /// How long after it opens.
     pub after: Duration,
+    /// Whether only working time counts.
+    pub working_time: bool,
     /// When, if it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
@@ -236,7 +238,8 @@ fn rules(decision: &Decision, policy: &Policy) -> Vec<Rule> {
         rules.push(Rule::new(Text::new().words("the account exists"), findings.take(&[Code::UnknownAccount])));
         // Nothing else is asked about an account that does not exist.
         eligibility(decision, role, &mut rules, &mut findings);
-        about_request(request, role, &mut rules, &mut findings);
+        about_request(decision, role, &mut rules, &mut findings);
+        about_history(request, role, policy, &mut rules, &mut findings);
         if decision.subject.is_some() {
             rules.extend(decision.conditions.iter().map(|condition| {
                 let text = Text::new().words("condition ").name(&condition.source);
@@ -294,14 +297,22 @@ fn eligibility(decision: &Decision, role: &Role, rules: &mut Vec<Rule>, findings
 }
 
 /// What can be told from the request alone.
-fn about_request(request: &Request, role: &Role, rules: &mut Vec<Rule>, findings: &mut Findings) {
+fn about_request(decision: &Decision, role: &Role, rules: &mut Vec<Rule>, findings: &mut Findings) {
+    let request = &decision.request;
+    let machine = [&decision.requester, &decision.subject].into_iter().flatten().any(|account| account.bot);
+    if machine {
+        let text = Text::new().words("a machine may ask like this, and a human has to approve");
+        rules.push(Rule::new(text, findings.take(&[Code::MachineRefused])));
+    }
     if request.break_glass {
         let text = Text::new().words("the role has an emergency path");
         rules.push(Rule::new(text, findings.take(&[Code::BreakGlassNotAllowed])));
     }
     let path = role.break_glass.as_ref().filter(|_| request.break_glass);
     let ceiling = path.map_or(role.max_duration, |path| path.max_duration);
+    let ceiling = if machine { ceiling.min(role.machines.max_duration) } else { ceiling };
     let text = Text::new().name(request.duration).words(" is no longer than ").name(ceiling);
+    let text = if machine { text.words(", for which a machine may have it") } else { text };
     rules.push(Rule::new(text, findings.take(&[Code::DurationTooLong])));
     for requirement in &role.requires {
         let (text, code) = match requirement {
@@ -317,6 +328,21 @@ fn about_request(request: &Request, role: &Role, rules: &mut Vec<Rule>, findings
     if request.start.is_some() {
         let text = Text::new().words("the window is neither over nor too far away");
         rules.push(Rule::new(text, findings.take(&[Code::StartTooFar, Code::WindowOver])));
+    }
+}
+
+/// What depends on what happened before, and goes on beside it. An emergency does not ask for it.
+fn about_history(request: &Request, role: &Role, policy: &Policy, rules: &mut Vec<Rule>, findings: &mut Findings) {
+    if request.break_glass {
+        return;
+    }
+    if let Some(limit) = role.limit {
+        let text = Text::new().words(format!("fewer than {limit} have it at that time"));
+        rules.push(Rule::new(text, findings.take(&[Code::RoleFull])));
+    }
+    if let Some(cool_down) = policy.approvals.get(&role.approval).and_then(|rule| rule.cool_down) {
+        let text = Text::new().words("it was not denied within the last ").name(cool_down);
+        rules.push(Rule::new(text, findings.take(&[Code::DeniedRecently])));
     }
 }
 
@@ -364,6 +390,7 @@ impl StageNode {
         };
         let later = stage.escalation.as_ref().map(|escalation| Later {
             after: escalation.after,
+            working_time: escalation.calendar.is_some(),
             at: stage.escalates_at,
             to: escalation.to.clone(),
             people: people(&stage.next),

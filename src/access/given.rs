@@ -11,17 +11,19 @@ use super::case::{Case, PullFacts};
 use super::change::{GrantChanges, Subject};
 use super::decide::{Decision, decide};
 use super::facts::{Account, Commit, Directory, PullRequest, PullState, Review, ReviewState};
-use super::history::History;
+use super::grant::{GrantId, Window};
+use super::history::{Denial, History, Holder};
 use super::judgement::{self, Proposal};
 use super::principals::Needs;
-use crate::policy::name::{CommitId, Login, UserId};
+use crate::policy::name::{CommitId, Login, Slug, UserId};
 use crate::policy::testcase::{Given, Who};
 use crate::policy::{Policy, Request};
 
 /// The decision about a pull request by which `author` asks for `request`, if `given` is all there is.
 pub fn judge(request: &Request, author: &Login, given: &Given, policy: &Policy, now: DateTime<Utc>) -> Decision {
     let accounts = Accounts::new(request, author, given, policy);
-    let facts = accounts.pull(author, given, now);
+    let history = accounts.history(request, author, given, policy, now);
+    let facts = PullFacts { history, ..accounts.pull(author, given, now) };
     let directory = accounts.directory(&needs(request, &facts, policy), given);
     decide(request, Case { policy, directory: &directory, facts: &facts, now })
 }
@@ -109,6 +111,32 @@ impl Accounts {
             labels: BTreeSet::new(),
         };
         PullFacts { pull, commits, reviews, extends: None, history: History::default() }
+    }
+
+    /// What happened before the request, and goes on beside it, for the whole time it asks for.
+    fn history(
+        &self,
+        request: &Request,
+        author: &Login,
+        given: &Given,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> History {
+        let subject = self.0.get(request.subject.as_ref().unwrap_or(author));
+        let denied = given.denied_at.iter().flatten();
+        let denials = subject.into_iter().flat_map(|subject| {
+            denied.clone().map(|at| Denial { subject: subject.id, role: request.role.clone(), at: *at })
+        });
+        // More than fill it make no difference.
+        let limit = policy.roles.get(&request.role).and_then(|role| role.limit).unwrap_or_default();
+        let held = given.active_grants.unwrap_or_default().min(limit);
+        let holder = |number: u32| Holder {
+            grant: GrantId { slug: Slug::near(&format!("other-{number}")), pull_request: u64::from(number) + 2 },
+            role: request.role.clone(),
+            window: Window::new(now, request.start, request.duration),
+            has_begun: true,
+        };
+        History { denials: denials.collect(), holders: (0..held).map(holder).collect() }
     }
 
     /// Of everything that is given, what the server would have read.

@@ -3,11 +3,8 @@
 
 use super::approval::{self, ApprovalStatus, Ballot, StageState};
 use super::case::finding;
-use crate::policy::model::{Approval, Demand, Role, Stage};
+use crate::policy::model::{Approval, Demand, Role, SPONSOR, Stage};
 use crate::policy::{Code, Finding, Request};
-
-/// The name of the stage in which a sponsor vouches for a machine.
-const SPONSOR: &str = "sponsor";
 
 /// Adds the stage in which a sponsor vouches for it, who may be one of those who approve another stage. Whether any human has to
 /// approve at all.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::facts::{Account, Directory};
 use super::principals::{includes, written_out};
 use crate::policy::model::{Demand, Requirement, Role, Stage};
-use crate::policy::name::{AppSlug, RoleName, StageName, TeamSlug};
+use crate::policy::name::{AppSlug, ApprovalName, RoleName, StageName, TeamSlug};
 use crate::policy::{Duration, Policy, Principal};
 
 /// Who a set of principals is, as far as the facts tell.
@@ -182,6 +182,33 @@ pub struct StepReach {
     pub approvers: Crowd,
 }
 
+/// Who can approve changes of the policy: whoever can, can in the end give themselves any role.
+#[derive(Debug, Clone)]
+pub struct PolicyReach {
+    /// The rule that says so.
+    pub rule: ApprovalName,
+    /// Stage by stage. Every one counts, whatever its condition: there is no request it could be asked about.
+    pub stages: Vec<StageReach>,
+    /// Whether the approval of one person counts for one stage at most.
+    pub distinct: bool,
+}
+
+impl PolicyReach {
+    /// Who can approve changes of `policy`; `None` if nobody can.
+    pub fn of(policy: &Policy, directory: &Directory) -> Option<Self> {
+        let rule = policy.settings.policy_approval.as_ref().and_then(|name| policy.approvals.get(name))?;
+        let always = rule.stages.iter().map(|stage| Stage { when: None, ..stage.clone() });
+        let stages: Vec<StageReach> = always.map(|stage| StageReach::of(&stage, policy, directory)).collect();
+        let (rule, distinct) = (rule.name.clone(), rule.distinct);
+        Some(Self { rule, stages, distinct }).filter(|reach| !reach.stages.is_empty())
+    }
+
+    /// The stages `account` can approve.
+    pub fn approvable(&self, account: &Account) -> Vec<Approvable> {
+        self.stages.iter().filter_map(|stage| stage.approvable(account)).collect()
+    }
+}
+
 impl RoleReach {
     /// Who can do what with `role`.
     pub fn of(role: &Role, policy: &Policy, directory: &Directory) -> Self {
@@ -241,11 +268,28 @@ impl StageReach {
         }
     }
 
+    /// Whether `account` can approve it; `None` if they cannot.
+    fn approvable(&self, account: &Account) -> Option<Approvable> {
+        let now = self.approvers.holds(account);
+        let later = self.steps.iter().map(|step| (step.after, step.approvers.holds(account)));
+        let later = later.into_iter().find(|(_, answer)| *answer != Answer::No);
+        match (now, later) {
+            (Answer::Yes, _) => Some((self.name.clone(), Answer::Yes, None)),
+            (_, Some((after, Answer::Yes))) => Some((self.name.clone(), Answer::Yes, Some(after))),
+            (if_in @ Answer::IfIn(_), _) => Some((self.name.clone(), if_in, None)),
+            (Answer::No, Some((after, if_in @ Answer::IfIn(_)))) => Some((self.name.clone(), if_in, Some(after))),
+            (Answer::No, _) => None,
+        }
+    }
+
     /// Who can approve it in the end.
     pub fn in_the_end(&self) -> &Crowd {
         self.later.as_ref().map_or(&self.approvers, |(_, crowd)| crowd)
     }
 }
+
+/// A stage somebody can approve, and whether only after it has waited.
+pub type Approvable = (StageName, Answer, Option<Duration>);
 
 /// What somebody can do with one role.
 #[derive(Debug, Clone)]
@@ -260,8 +304,8 @@ pub struct Abilities {
     pub on_behalf: Answer,
     /// Break the glass for it.
     pub break_glass: Answer,
-    /// Approve these stages; those they cannot are left out. With each: whether only after the stage has waited.
-    pub approve: Vec<(StageName, Answer, Option<Duration>)>,
+    /// Approve these stages; those they cannot are left out.
+    pub approve: Vec<Approvable>,
     /// Vouch for bots that ask for it.
     pub sponsor: Answer,
     /// The ceilings and rules of the role.
@@ -281,21 +325,7 @@ impl Abilities {
 pub fn abilities(account: &Account, policy: &Policy, directory: &Directory) -> Vec<Abilities> {
     let of_role = |role: &Role| {
         let reach = RoleReach::of(role, policy, directory);
-        let mut approve = Vec::new();
-        for stage in &reach.stages {
-            let now = stage.approvers.holds(account);
-            let later = stage.steps.iter().map(|step| (step.after, step.approvers.holds(account)));
-            let later = later.into_iter().find(|(_, answer)| *answer != Answer::No);
-            match (now, later) {
-                (Answer::Yes, _) => approve.push((stage.name.clone(), Answer::Yes, None)),
-                (_, Some((after, Answer::Yes))) => approve.push((stage.name.clone(), Answer::Yes, Some(after))),
-                (if_in @ Answer::IfIn(_), _) => approve.push((stage.name.clone(), if_in, None)),
-                (Answer::No, Some((after, if_in @ Answer::IfIn(_)))) => {
-                    approve.push((stage.name.clone(), if_in, Some(after)));
-                }
-                (Answer::No, _) => {}
-            }
-        }
+        let approve = reach.stages.iter().filter_map(|stage| stage.approvable(account)).collect();
         Abilities {
             is_bot: account.bot,
             role: role.name.clone(),

@@ -224,12 +224,19 @@ roles:
     approval: owner
     entitlements:
       - github: { target: hub, team: viewers }
+  scarce:
+    requesters: [everyone]
+    limit: 2
+    approval: cooling
+    entitlements:
+      - github: { target: hub, team: viewers }
   shared:
     requesters: [everyone]
     approval: anybody
     entitlements:
       - github: { target: hub, team: viewers }
 approvals:
+  cooling: { cool_down: 4h, stages: [{ name: owner, approvers: [user:ben] }] }
   anybody: { stages: [{ name: peer, approvers: [group:all] }] }
   owner:
     stages:
@@ -282,6 +289,22 @@ approvals:
     request: { subject: zoe, role: open, duration: 1h }
     given: { teams: { owners: [kim] }, approved_by: [ben], commits_by: [ben] }
     expect: { valid: true, approved: false, approvers: [kim] }
+  - name: as many have it as may
+    request: { subject: zoe, role: scarce, duration: 1h }
+    given: { active_grants: 2 }
+    expect: { valid: false, findings: [DP0421] }
+  - name: one more may have it
+    request: { subject: zoe, role: scarce, duration: 1h }
+    given: { active_grants: 1 }
+    expect: { valid: true }
+  - name: an hour after a denial
+    request: { subject: zoe, role: scarce, duration: 1h }
+    given: { now: 2026-11-30T10:00:00Z, denied_at: [2026-11-29T10:00:00Z, 2026-11-30T09:00:00Z] }
+    expect: { valid: false, findings: [DP0420] }
+  - name: the day after a denial
+    request: { subject: zoe, role: scarce, duration: 1h }
+    given: { now: 2026-11-30T10:00:00Z, denied_at: [2026-11-29T10:00:00Z] }
+    expect: { valid: true }
   - name: half an hour later
     request: { subject: zoe, role: open, duration: 1h }
     given: { teams: { leads: [kim] }, elapsed: 30m }

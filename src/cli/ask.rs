@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::{Failure, unreachable, usage};
 use crate::access::grant::GrantId;
-use crate::github::{GithubError, Transport, comment_as};
+use crate::github::{GithubError, PersonalRepository, Transport};
 use crate::policy::Duration;
 use crate::policy::name::RepositoryName;
 
@@ -59,10 +59,13 @@ async fn ask(place: &Place, command: &str) -> Result<ExitCode, Failure> {
         return Err(usage(anyhow::anyhow!(why)));
     };
     let transport = Transport::http(&place.api_url).map_err(usage)?;
-    let said = comment_as(&transport, &place.token, &place.repository, number, command).await;
-    let address = said.map_err(|error| match error {
-        GithubError::Invalid { .. } => usage(error),
-        error => unreachable(error),
+    let github = PersonalRepository::new(transport, place.token.clone(), place.repository.clone());
+    let address = github.comment(number, command).await.map_err(|error| match error {
+        error
+        @ (GithubError::Unavailable { .. } | GithubError::RateLimited { .. } | GithubError::Unexpected { .. }) => {
+            unreachable(error)
+        }
+        error => usage(error),
     })?;
     println!("Asked for in #{number}; Daypass answers there: {address}");
     Ok(ExitCode::SUCCESS)

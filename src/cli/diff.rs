@@ -9,7 +9,7 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, facts, unreachable, usage, validate};
+use super::{Failure, facts, out, unreachable, usage, validate};
 use crate::access::impact::{self, Effect, Impact, Right, Row, Sentence, Shift};
 use crate::engine::effect;
 use crate::ledger::{CloneError, LocalClone};
@@ -64,10 +64,11 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let (base, head) = sides(args)?;
     let mut policies = Vec::new();
     for side in [&base, &head] {
-        match facts::load(&side.files, side.findings.clone(), format) {
+        match facts::load(&side.files, side.findings.clone(), format)? {
             Ok(policy) => policies.push(policy),
             Err(code) => {
-                anstream::eprintln!("daypass: the policy of {} is invalid; nothing can be compared", tame(&side.name));
+                let name = tame(&side.name);
+                out::beside(format_args!("daypass: the policy of {name} is invalid; nothing can be compared"));
                 return Ok(code);
             }
         }
@@ -86,12 +87,13 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let mut notes = notes(&impact, nameless, unread);
     notes.extend(facts::unasked(memberships.keys(), &[old, new]).iter().map(ToString::to_string));
     match args.format {
-        Shape::Human => print!("{}", human(&impact, &base.name, &head.name, &notes)),
-        Shape::Json => println!("{:#}", machine(&impact, &notes)),
+        Shape::Human => out::print(human(&impact, &base.name, &head.name, &notes))?,
+        Shape::Json => out::line(format_args!("{:#}", machine(&impact, &notes)))?,
         Shape::Github => {
             let see_all = "See them all with `daypass diff --format human`.";
-            print!("{}", effect::table(&impact, 60_000, see_all));
-            notes.iter().skip(usize::from(!impact.unknown.is_empty())).for_each(|note| println!("\n{note}"));
+            out::print(effect::table(&impact, 60_000, see_all))?;
+            let mut notes = notes.iter().skip(usize::from(!impact.unknown.is_empty()));
+            notes.try_for_each(|note| out::line(format_args!("\n{note}")))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,14 +9,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::validate::policy_of;
-use super::{Failure, colour, facts, usage};
+use super::{Failure, colour, facts, out, usage};
 use crate::access::explain::{ApprovalTree, Rule, StageNode, Status, Tree, explain};
 use crate::access::text::{one_line, when};
 use crate::policy::model::ParamKind;
 use crate::policy::name::{ParamName, RoleName, Slug};
 use crate::policy::render::{self, render};
 use crate::policy::testcase::{Given, Who, read_given};
-use crate::policy::{Code, Finding, Place, Policy, Request, Severity, request, suggest};
+use crate::policy::{Code, Finding, Place, Policy, Request, Severity, judge, request, suggest};
 
 /// Arguments of `daypass explain`.
 #[derive(Debug, Args)]
@@ -89,14 +89,14 @@ enum Format {
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let file = match &args.what {
         Some(what) if !Path::new(what).is_file() => {
-            anstream::print!("{}", code(what, args.format).map_err(usage)?);
+            out::print(code(what, args.format).map_err(usage)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         what => what.as_ref().map(PathBuf::from),
     };
     let (loaded, sources) = policy_of(&args.policy).map_err(usage)?;
     let Some(policy) = &loaded.policy else {
-        return Ok(refused(&loaded.findings, &sources, args.format));
+        return refused(&loaded.findings, &sources, args.format);
     };
     let given = match &args.given {
         None => Given::default(),
@@ -104,7 +104,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
             let (shown, bytes) = read(path).map_err(usage)?;
             match read_given(&shown, &bytes) {
                 Ok(given) => given,
-                Err(findings) => return Ok(refused(&findings, &[(shown, bytes)].into(), args.format)),
+                Err(findings) => return refused(&findings, &[(shown, bytes)].into(), args.format),
             }
         }
     };
@@ -115,10 +115,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     let slug = Slug::near(Path::new(&path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default());
     let request = match request::read(&request::path_of(&slug), &bytes, Some(policy)) {
         Ok(request) => request,
-        Err(mut findings) => {
+        Err(_) => {
+            let mut findings = judge::review(&request::path_of(&slug), &bytes, Some(policy));
             findings.iter_mut().for_each(|finding| relocate(finding, &path));
             let sources = [(path, bytes)].into_iter().filter(|(path, _)| path != COMMAND_LINE).collect();
-            return Ok(refused(&findings, &sources, args.format));
+            return refused(&findings, &sources, args.format);
         }
     };
     let Some(author) = args.author.as_ref().map(Who::login).or(request.subject.as_ref()).cloned() else {
@@ -128,7 +129,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
     };
     let request = Request { subject: Some(request.subject.clone().unwrap_or_else(|| author.clone())), ..request };
     for unasked in facts::unasked(given.teams.keys(), &[policy]) {
-        anstream::eprintln!("daypass: {unasked}");
+        out::beside(format_args!("daypass: {unasked}"));
     }
     let now = args.now.or(given.now).unwrap_or_else(Utc::now);
     let mut tree = explain(&request, &author, &given, policy, now);
@@ -137,7 +138,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode, Failure> {
             relocate(finding, &path);
         }
     }
-    anstream::print!("{}", shown(&tree, args.format));
+    out::print(shown(&tree, args.format))?;
     Ok(ExitCode::from(u8::from(!tree.is_allowed())))
 }
 
@@ -208,7 +209,11 @@ fn param_value(role: Option<&str>, name: &str, value: &str, policy: &Policy) -> 
 }
 
 /// Says why there is nothing to explain.
-fn refused(findings: &[Finding], sources: &std::collections::BTreeMap<String, Vec<u8>>, format: Format) -> ExitCode {
+fn refused(
+    findings: &[Finding],
+    sources: &std::collections::BTreeMap<String, Vec<u8>>,
+    format: Format,
+) -> Result<ExitCode, Failure> {
     let errors: Vec<Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
     let text = match format {
         Format::Human => render(&errors, sources, render::Format::Human, colour()),
@@ -217,8 +222,8 @@ fn refused(findings: &[Finding], sources: &std::collections::BTreeMap<String, Ve
             pretty(&json!({ "verdict": "refused", "findings": findings }))
         }
     };
-    anstream::print!("{text}");
-    ExitCode::from(1)
+    out::print(text)?;
+    Ok(ExitCode::from(1))
 }
 
 fn pretty(value: &Value) -> String {
@@ -344,7 +349,8 @@ fn stage_lines(stage: &StageNode) -> Vec<String> {
         let people: Vec<String> = later.people.iter().map(ToString::to_string).collect();
         let people = if people.is_empty() { String::new() } else { format!(": {}", people.join(", ")) };
         let at = later.at.map(|at| format!(", at {}", when(at))).unwrap_or_default();
-        lines.push(format!("{} after it opens{at}, also {}{people}", later.after, to.join(", ")));
+        let time = if later.working_time { " of working time" } else { "" };
+        lines.push(format!("{}{time} after it opens{at}, also {}{people}", later.after, to.join(", ")));
     }
     lines
 }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, colour, usage, validate};
+use super::{Failure, colour, out, usage, validate};
 use crate::access::facts::{Account, Directory};
 use crate::access::impact;
 use crate::access::principals::Needs;
@@ -51,7 +51,7 @@ impl Known {
         let mut findings = Vec::new();
         let files = validate::read(&self.path, &mut findings).map_err(usage)?;
         let format = if self.format == Shape::Json { Format::Json } else { Format::Human };
-        Ok(load(&files.into_iter().collect(), findings, format))
+        load(&files.into_iter().collect(), findings, format)
     }
 
     /// The memberships that were given; if they cannot be read, the findings are printed and the exit code comes instead.
@@ -66,7 +66,7 @@ pub(super) fn load(
     files: &BTreeMap<String, Vec<u8>>,
     mut findings: Vec<Finding>,
     format: Format,
-) -> Result<Policy, ExitCode> {
+) -> Result<Result<Policy, ExitCode>, Failure> {
     let policies: BTreeMap<_, _> = files
         .iter()
         .filter(|(path, _)| path.starts_with("policies/"))
@@ -75,12 +75,12 @@ pub(super) fn load(
     let loaded = policy::load(&policies, None);
     findings.retain(|finding| finding.file.starts_with("policies/"));
     match loaded.policy.filter(|_| findings.is_empty()) {
-        Some(policy) => Ok(policy),
+        Some(policy) => Ok(Ok(policy)),
         None => {
             findings.extend(loaded.findings);
             findings.sort();
-            anstream::print!("{}", render(&findings, files, format, colour()));
-            Err(ExitCode::from(1))
+            out::print(render(&findings, files, format, colour()))?;
+            Ok(Err(ExitCode::from(1)))
         }
     }
 }
@@ -109,7 +109,7 @@ pub(super) fn memberships(file: Option<&Path>, format: Format) -> Result<Result<
     let given = match policy::testcase::read_given(&name, &bytes) {
         Ok(given) => given,
         Err(findings) => {
-            anstream::print!("{}", render(&findings, &[(name, bytes)].into(), format, colour()));
+            out::print(render(&findings, &[(name, bytes)].into(), format, colour()))?;
             return Ok(Err(ExitCode::from(1)));
         }
     };

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 the input was judged invalid (findings were printed), 2 usage or configuration error, 3 something could
 //! not be reached.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod ask;
 mod audit;
@@ -9,10 +10,13 @@ mod demo;
 mod diff;
 mod explain;
 mod facts;
+mod forward;
 mod init;
 mod junit;
+mod out;
 mod policy;
 mod rebuild;
+mod review;
 mod sandbox;
 mod schema;
 mod serve;
@@ -28,7 +32,7 @@ use clap::{Parser, Subcommand};
 /// Just-in-time access by pull request.
 #[derive(Debug, Parser)]
 #[command(name = "daypass", version, about, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -39,6 +43,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Plays a request's whole life: asked, approved, granted, reverted. Needs nothing else installed.
     Demo(demo::DemoArgs),
+    /// Reads the log of a program, such as sshd, and reports the sessions in it to the server.
+    Forward(forward::ForwardArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
     Init(init::InitArgs),
     /// Asks for more time of access that runs, as a comment on its pull request would.
@@ -53,6 +59,8 @@ enum Command {
     Rebuild(rebuild::RebuildArgs),
     /// Tells Daypass which policy counts, where nobody can approve one any more.
     Policy(policy::PolicyArgs),
+    /// Opens a pull request that lists who used which role, and what nobody used, for their owners to look at.
+    Review(review::ReviewArgs),
     /// Prints the JSON Schema of policy or request files, for editors.
     Schema(schema::SchemaArgs),
     /// Runs the server: takes webhooks, grants and revokes.
@@ -93,13 +101,33 @@ fn colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Runs the command line.
-pub fn run(cli: Cli) -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        // A mistake, or `--help`: that is printed, too.
+        Err(told) => match told.print() {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                out::beside(format_args!("daypass: the help cannot be printed: {error}"));
+                ExitCode::from(3)
+            }
+            _ => ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2)),
+        },
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
     // Who reads no further wants no more: that is no failure. A server goes on without its log.
-    if !matches!(
+    let goes_on = matches!(
         cli.command,
-        Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_) | Command::Policy(_)
-    ) {
+        Command::Serve(_)
+            | Command::Sandbox(_)
+            | Command::Demo(_)
+            | Command::Rebuild(_)
+            | Command::Policy(_)
+            | Command::Forward(_)
+    );
+    if !goes_on {
         sigpipe::reset();
     }
     let result = match cli.command {
@@ -114,16 +142,18 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Sandbox(args) => block_on(sandbox::run(args)),
+        Command::Forward(args) => block_on(forward::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),
         Command::Policy(args) => block_on(policy::run(args)),
         Command::Extend(args) => block_on(ask::extend(args)),
         Command::Revoke(args) => block_on(ask::revoke(args)),
+        Command::Review(args) => block_on(review::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
     };
     match result {
         Ok(code) => code,
         Err(failure) => {
-            anstream::eprintln!("daypass: {failure}");
+            out::beside(format_args!("daypass: {failure}"));
             ExitCode::from(failure.code)
         }
     }

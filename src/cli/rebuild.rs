@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, serve, unreachable, usage};
+use super::{Failure, out, serve, unreachable, usage};
 use crate::engine::Engine;
 use crate::engine::clock::Clock;
 use crate::engine::settings::Settings;
@@ -27,20 +27,23 @@ pub(super) async fn run(args: RebuildArgs) -> Result<ExitCode, Failure> {
         let why = "the database is in use; stop every `daypass serve`, wait half a minute, and run this again";
         return Err(unreachable(anyhow::anyhow!(why)));
     }
+    // What cannot be printed keeps nothing from being done.
+    let mut told = Ok(());
     for row in engine.discard_unreadable().await.map_err(unreachable)? {
-        println!("{} {}: {}", row.table, row.row, row.outcome);
+        told = told.and(out::line(format_args!("{} {}: {}", row.table, row.row, row.outcome)));
     }
     for repository in &settings.repositories {
         let rebuilt = engine
             .rebuild(repository)
             .await
             .map_err(|error| unreachable(anyhow::anyhow!("{repository}: {error}; nothing is lost, run this again")))?;
-        println!(
+        told = told.and(out::line(format_args!(
             "{}: {} live grants ({} known before), {} ended because their file is gone, {} files refused; {} events in the ledger",
             rebuilt.repository, rebuilt.after, rebuilt.before, rebuilt.ended, rebuilt.refused, rebuilt.events
-        );
+        )));
     }
     engine.store().close().await;
-    println!("Start `daypass serve`: it brings the targets to where they should be.");
+    told?;
+    out::line("Start `daypass serve`: it brings the targets to where they should be.")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Failure, asked_to_stop, unreachable, usage};
+use super::{Failure, asked_to_stop, out, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::sandbox::{Options, Sandbox, WebhookSink};
 
@@ -54,7 +54,7 @@ pub(super) async fn run(args: SandboxArgs) -> Result<ExitCode, Failure> {
     };
     let sandbox = Sandbox::open(options).await.map_err(unreachable)?;
     if restart {
-        println!("The embedded GitHub is back, with what it kept in {}.\n", args.dir.display());
+        out::line(format_args!("The embedded GitHub is back, with what it kept in {}.\n", args.dir.display()))?;
     } else {
         let files = match &args.policy {
             Some(dir) => super::validate::working_tree(dir).map_err(usage)?,
@@ -74,19 +74,20 @@ fn introduce(sandbox: &Sandbox, base_url: &str, args: &SandboxArgs) -> Result<()
     let (key, secret) = (args.dir.join("app.pem"), args.dir.join("webhook-secret"));
     let people: serde_json::Map<String, serde_json::Value> =
         sandbox.tokens().iter().map(|(login, token)| (login.clone(), json!(token.expose_secret()))).collect();
-    println!(
+    out::line(format_args!(
         "An embedded GitHub is up at {base_url} (REST: {base_url}/api/v3), with organisation acme and repository acme/access."
-    );
-    println!("It sends webhooks to {}. Its people and their tokens:", args.webhook_url);
+    ))?;
+    out::line(format_args!("It sends webhooks to {}. Its people and their tokens:", args.webhook_url))?;
     for (login, token) in &people {
-        println!("  {login:8} {}", token.as_str().unwrap_or_default());
+        out::line(format_args!("  {login:8} {}", token.as_str().unwrap_or_default()))?;
     }
-    println!("\nServe it with this daypass.yaml:\n");
-    println!("github:");
-    println!("  api_url: {base_url}/api/v3\n  app_id: {}", app.id);
-    println!("  private_key_file: {}\n  webhook_secret_file: {}", key.display(), secret.display());
-    println!("repositories: [acme/access]\nstore: {{ url: 'sqlite://{}' }}", args.dir.join("daypass.db").display());
-    println!("targets:\n  github: {{ github: {{}} }}");
+    let (id, key_file, secret_file) = (app.id, key.display(), secret.display());
+    let database = args.dir.join("daypass.db");
+    out::line("\nServe it with this daypass.yaml:\n\ngithub:")?;
+    out::line(format_args!("  api_url: {base_url}/api/v3\n  app_id: {id}"))?;
+    out::line(format_args!("  private_key_file: {key_file}\n  webhook_secret_file: {secret_file}"))?;
+    let store = format!("store: {{ url: 'sqlite://{}' }}", database.display());
+    out::line(format_args!("repositories: [acme/access]\n{store}\ntargets:\n  github: {{ github: {{}} }}"))?;
     if let Some(path) = &args.print_json {
         let text = json!({
             "base_url": base_url, "api_url": format!("{base_url}/api/v3"), "tokens": people, "app_id": app.id,

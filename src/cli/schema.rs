@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, out};
 use crate::policy::schema::Shape;
 
 /// Arguments of `daypass schema`.
@@ -16,6 +16,6 @@ pub struct SchemaArgs {
 }
 
 pub(super) fn run(args: &SchemaArgs) -> Result<ExitCode, Failure> {
-    println!("{:#}", args.shape.schema());
+    out::line(format_args!("{:#}", args.shape.schema()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -27,7 +27,7 @@ use crate::github::{App, Transport};
 use crate::policy::model::TargetKind;
 use crate::policy::name::{RepositoryName, TargetName};
 use crate::store::Store;
-use crate::{target, web};
+use crate::{stream, target, web};
 
 /// Workers that look at due things at the same time, so that one slow target does not hold up the others. Two of them see to nothing
 /// but access, however much GitHub has to be told.
@@ -88,6 +88,8 @@ pub(super) struct Server {
     /// Closes the entrance.
     close: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
+    /// Pass events on.
+    streams: Vec<JoinHandle<()>>,
     entrance: JoinHandle<std::io::Result<()>>,
     /// Says that it serves.
     heart: JoinHandle<()>,
@@ -97,7 +99,9 @@ impl Server {
     /// Starts everything; webhooks are taken on `listener`.
     pub(super) async fn start(settings: &Settings, clock: &Clock, listener: TcpListener) -> Result<Self, Failure> {
         let engine = engine(settings, clock).await?;
-        let secrets = settings.webhook_secrets().map_err(usage)?;
+        let webhooks = settings.webhook_secrets().map_err(usage)?;
+        let secrets = web::Secrets { webhooks, sessions: settings.session_secrets().map_err(usage)? };
+        let sinks = stream::settings::build(&settings.streams).map_err(usage)?;
         let address = listener.local_addr().map_err(unreachable)?;
         engine.begin().await.map_err(unreachable)?;
         let ((stop, stopping), (close, closing)) = (watch::channel(false), watch::channel(false));
@@ -108,22 +112,31 @@ impl Server {
                 tokio::spawn(async move { engine.run(worker, stopped).await })
             })
             .collect();
+        let streams = engine.streams(sinks).await.map_err(unreachable)?.into_iter().map(|stream| {
+            let stopped = told(stopping.clone());
+            tokio::spawn(async move { stream.run(stopped).await })
+        });
+        let streams = streams.collect();
         let router = web::router(engine.clone(), secrets, stopping);
         let entrance = axum::serve(listener, router).with_graceful_shutdown(told(closing));
         let entrance = tokio::spawn(entrance.into_future());
         let heart = engine.clone();
         let heart = tokio::spawn(async move { heart.say_serving().await });
-        Ok(Self { address, engine, stop, close, workers, entrance, heart })
+        Ok(Self { address, engine, stop, close, workers, streams, entrance, heart })
     }
 
     /// Stops, within [`BOUND`]. What has begun is finished first; meanwhile, and for `leave` at the least, the entrance stays
     /// open: what it takes is on disk, and somebody else's work.
     pub(super) async fn stop(self, leave: Duration) -> Result<(), Failure> {
-        let Self { engine, stop, close, mut workers, mut entrance, heart, .. } = self;
+        let Self { engine, stop, close, mut workers, streams, mut entrance, heart, .. } = self;
         let asked = Instant::now();
         let _ = stop.send(true);
         let work = async {
             finish(&mut workers, asked + BOUND - LETTING_GO).await;
+            for stream in streams {
+                // What was under way is sent again by whoever comes next.
+                let _ = timeout_at(asked + BOUND - LETTING_GO, stream).await;
+            }
             let _ = timeout_at(asked + BOUND, engine.let_go()).await;
             heart.abort();
             let _ = timeout_at(asked + BOUND, engine.store().say_serving(false, engine.clock().now())).await;

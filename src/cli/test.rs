@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::junit::{self, Case};
 use super::validate::policy_of;
-use super::{Failure, colour, usage};
+use super::{Failure, colour, out, usage};
 use crate::access::coverage::{Coverage, Subject};
 use crate::access::rehearsal::{self, MOST_TESTS, Rehearsed, Tally};
 use crate::access::text::one_line;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
             Format::Json => document(&[], 0, &errors, None),
             Format::Junit => junit::report(&errors.iter().map(broken).collect::<Vec<_>>()),
         };
-        anstream::print!("{text}");
+        out::print(text)?;
         return Ok(ExitCode::from(1));
     };
     let filter = args.filter.as_ref().map(|text| text.to_lowercase());
@@ -87,7 +87,7 @@ pub(super) fn run(args: &TestArgs) -> Result<ExitCode, Failure> {
             render(&findings, &sources, render::Format::Github, false)
         }
     };
-    anstream::print!("{text}");
+    out::print(text)?;
     Ok(ExitCode::from(u8::from(Tally::of(&rehearsed).failed > 0)))
 }
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{Failure, usage};
-use crate::access::change::{GRANT_LIMIT, slug_of};
+use super::{Failure, out, usage};
+use crate::access::change::slug_of;
 use crate::ledger::LocalClone;
 use crate::policy::name::RoleName;
 use crate::policy::render::{Format, render};
@@ -49,12 +49,9 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
             continue;
         }
         grants += 1;
-        match slug_of(path).map(|_| policy::request::read(path, bytes, loaded.policy.as_ref())) {
+        match slug_of(path) {
             Err(finding) => findings.push(finding),
-            Ok(Err(problems)) => findings.extend(problems),
-            Ok(Ok(request)) => {
-                findings.extend(loaded.policy.iter().flat_map(|policy| judge::judge(&request, policy)));
-            }
+            Ok(_) => findings.extend(judge::review(path, bytes, loaded.policy.as_ref())),
         }
     }
     if let (true, Some(policy)) = (args.history, &loaded.policy) {
@@ -64,16 +61,24 @@ pub(super) fn run(args: &ValidateArgs) -> Result<ExitCode, Failure> {
     findings.dedup();
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    anstream::print!("{}", render(&findings, &sources, args.format, super::colour()));
+    out::print(render(&findings, &sources, args.format, super::colour()))?;
+    let any = grants > 0;
     if args.format == Format::Human {
         let roles = loaded.policy.as_ref().map_or(0, |policy| policy.roles.len());
-        println!("{roles} roles, {grants} grants: {errors} errors, {warnings} warnings.");
-        if grants > 0 {
-            println!("Not known offline, and not judged: who is in which team, and what conditions say about it.");
+        let counts = [(roles, "role"), (grants, "grant"), (errors, "error"), (warnings, "warning")];
+        let [roles, grants, errors, warnings] = counts.map(|(count, what)| counted(count, what));
+        out::line(format_args!("{roles}, {grants}: {errors}, {warnings}."))?;
+        if any {
+            out::line("Not known offline, and not judged: who is in which team, and what conditions say about it.")?;
         }
     }
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// "1 grant", "2 grants".
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What the requests of the last years say about the policy.
@@ -164,8 +169,6 @@ fn walk(
         } else if !kind.is_file() {
             // Reading a pipe would wait for whoever writes into it.
             refuse(Code::FileMode, format!("`{path}` is a pipe, a socket or a device; only plain files are read"));
-        } else if entry.metadata().is_ok_and(|data| below.starts_with("grants") && data.len() > GRANT_LIMIT) {
-            refuse(Code::FileTooLarge, format!("`{path}` is larger than {} KiB", GRANT_LIMIT / 1024));
         } else {
             let bytes = read_some(&entry.path()).with_context(|| format!("{path} cannot be read"))?;
             files.push((path, bytes));

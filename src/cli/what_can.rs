@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::facts::{self, Known, Shape};
+use super::{Failure, out};
 use crate::access::impact;
-use crate::access::reach::{self, Abilities, Answer};
-use crate::policy::name::{Login, StageName, TeamSlug};
+use crate::access::reach::{self, Abilities, Answer, Approvable, PolicyReach};
+use crate::policy::name::{Login, TeamSlug};
 use crate::policy::render::tame;
+use crate::policy::suggest;
 use crate::policy::testcase::Who;
-use crate::policy::{Duration, suggest};
 
 /// Arguments of `daypass what-can`.
 #[derive(Debug, Args)]
@@ -39,30 +39,36 @@ pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
     let directory = facts::directory(&memberships, &[&policy], [login.clone()]);
     let Some(account) = directory.account(&login) else { return Ok(ExitCode::SUCCESS) };
     let abilities = reach::abilities(account, &policy, &directory);
+    let changes = PolicyReach::of(&policy, &directory).map(|reach| reach.approvable(account)).unwrap_or_default();
     let near = if named.contains(&login) { None } else { suggest(login.as_str(), named.iter().map(Login::as_str)) };
-    let unknown: BTreeSet<TeamSlug> = abilities.iter().flat_map(unknown_teams).collect();
+    let unknown: BTreeSet<TeamSlug> = abilities.iter().flat_map(unknown_teams).chain(unknown_of(&changes)).collect();
     let unasked = facts::unasked(memberships.keys(), &[&policy]);
     match args.known.format {
         Shape::Json => {
             let unasked: Vec<&TeamSlug> = unasked.iter().map(|unasked| &unasked.team).collect();
             let roles: Vec<Value> = abilities.iter().map(json).collect();
-            let answer = json!({ "login": login, "named": named.contains(&login), "did_you_mean": near, "roles": roles, "unknown_teams": unknown,
-                "unasked_teams": unasked });
-            println!("{answer:#}");
+            let answer = json!({ "login": login, "named": named.contains(&login), "did_you_mean": near, "roles": roles,
+                "policy_approval": changes.iter().map(stage).collect::<Vec<_>>(), "unknown_teams": unknown, "unasked_teams": unasked });
+            out::line(format_args!("{answer:#}"))?;
         }
         Shape::Human => {
             if !named.contains(&login) {
                 let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
-                println!("Neither the policy nor the memberships name `{}`.{near}\n", tame(login.as_str()));
+                let shown = tame(login.as_str());
+                out::line(format_args!("Neither the policy nor the memberships name `{shown}`.{near}\n"))?;
             }
-            match abilities.is_empty() {
-                true => println!("{login} can do nothing under this policy."),
-                false => abilities.iter().for_each(|abilities| print!("{}", human(abilities))),
+            if abilities.is_empty() && changes.is_empty() {
+                out::line(format_args!("{login} can do nothing under this policy."))?;
+            }
+            abilities.iter().try_for_each(|abilities| out::print(human(abilities)))?;
+            let lines: String = approval_lines(&changes).map(|line| format!("  {line}\n")).collect();
+            if !lines.is_empty() {
+                out::line(format_args!("changes of the policy\n{lines}"))?;
             }
             if let Some(unknown) = facts::unknown(&unknown) {
-                println!("{unknown}");
+                out::line(unknown)?;
             }
-            unasked.iter().for_each(|unasked| println!("{unasked}"));
+            unasked.iter().try_for_each(out::line)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -106,22 +112,33 @@ fn human(abilities: &Abilities) -> String {
     if let (Some(can), Some((_, most, _))) = (can(&abilities.break_glass), &reach.break_glass) {
         lines.push(format!("{can} break the glass for up to {most}"));
     }
-    for (stage, answer, after) in &abilities.approve {
-        let after = after.map(|after| format!(" after it has waited {after}")).unwrap_or_default();
-        lines.extend(can(answer).map(|can| format!("{can} approve stage {stage}{after}")));
-    }
+    lines.extend(approval_lines(&abilities.approve));
     lines.extend(can(&abilities.sponsor).map(|can| format!("{can} vouch for machines that request it")));
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
     format!("{}\n{lines}\n", abilities.role)
 }
 
-fn json(abilities: &Abilities) -> Value {
-    let answer = |answer: &Answer| match answer {
+/// The stages somebody can approve, a line each.
+fn approval_lines(approvable: &[Approvable]) -> impl Iterator<Item = String> {
+    approvable.iter().filter_map(|(stage, answer, after)| {
+        let after = after.map(|after| format!(" after it has waited {after}")).unwrap_or_default();
+        can(answer).map(|can| format!("{can} approve stage {stage}{after}"))
+    })
+}
+
+fn answer(answer: &Answer) -> Value {
+    match answer {
         Answer::Yes => json!(true),
         Answer::No => json!(false),
         Answer::IfIn(teams) => json!({ "if_in": teams }),
-    };
-    let stage = |(stage, can, after): &(StageName, Answer, Option<Duration>)| json!({ "stage": stage, "can": answer(can), "after": after });
+    }
+}
+
+fn stage((stage, can, after): &Approvable) -> Value {
+    json!({ "stage": stage, "can": answer(can), "after": after })
+}
+
+fn json(abilities: &Abilities) -> Value {
     json!({
         "role": abilities.role,
         "request": answer(&abilities.request),
@@ -138,11 +155,17 @@ fn json(abilities: &Abilities) -> Value {
 }
 
 fn unknown_teams(abilities: &Abilities) -> BTreeSet<TeamSlug> {
-    let answers = [&abilities.request, &abilities.on_behalf, &abilities.break_glass, &abilities.sponsor].into_iter();
-    let answers = answers.chain(abilities.approve.iter().map(|(_, answer, _)| answer));
-    answers
-        .filter_map(|answer| if let Answer::IfIn(teams) = answer { Some(teams) } else { None })
-        .flatten()
-        .cloned()
-        .collect()
+    let answers = [&abilities.request, &abilities.on_behalf, &abilities.break_glass, &abilities.sponsor];
+    answers.into_iter().flat_map(teams_of).chain(unknown_of(&abilities.approve)).collect()
+}
+
+fn unknown_of(approvable: &[Approvable]) -> impl Iterator<Item = TeamSlug> {
+    approvable.iter().flat_map(|(_, answer, _)| teams_of(answer))
+}
+
+fn teams_of(answer: &Answer) -> BTreeSet<TeamSlug> {
+    match answer {
+        Answer::IfIn(teams) => teams.clone(),
+        Answer::Yes | Answer::No => BTreeSet::new(),
+    }
 }

@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::facts::{self, Known, Shape, Unasked};
-use super::{Failure, usage};
+use super::{Failure, out, usage};
 use crate::access::facts::Directory;
-use crate::access::reach::{Crowd, RoleReach, StageReach};
+use crate::access::reach::{Crowd, PolicyReach, RoleReach, StageReach};
 use crate::policy::model::{Requirement, Role};
 use crate::policy::name::RoleName;
 use crate::policy::render::tame;
@@ -38,12 +38,13 @@ pub(super) fn run(args: &WhoCanArgs) -> Result<ExitCode, Failure> {
     let role = role.ok_or_else(|| usage(unknown_role(&args.role, &policy)))?;
     let directory = facts::directory(&memberships, &[&policy], []);
     let reach = RoleReach::of(role, &policy, &directory);
+    let changes = PolicyReach::of(&policy, &directory);
     let unasked = facts::unasked(memberships.keys(), &[&policy]);
     match args.known.format {
-        Shape::Json => println!("{:#}", json(role, &reach, &unasked)),
+        Shape::Json => out::line(format_args!("{:#}", json(role, &reach, changes.as_ref(), &unasked)))?,
         Shape::Human => {
-            print!("{}", human(role, &reach, &directory));
-            unasked.iter().for_each(|unasked| println!("\n{unasked}"));
+            out::print(human(role, &reach, changes.as_ref(), &directory))?;
+            unasked.iter().try_for_each(|unasked| out::line(format_args!("\n{unasked}")))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -61,39 +62,21 @@ fn unknown_role(asked: &str, policy: &Policy) -> anyhow::Error {
     }
 }
 
-fn human(role: &Role, reach: &RoleReach, directory: &Directory) -> String {
+fn human(role: &Role, reach: &RoleReach, changes: Option<&PolicyReach>, directory: &Directory) -> String {
     let mut text = format!("{} (risk {})", role.name, role.risk.as_str());
     if !role.description.is_empty() {
         text.push_str(&format!(": {}", tame(&role.description)));
     }
     text.push('\n');
-    let mut section = |title: String, crowd: &Crowd| {
-        text.push_str(&format!("\n{title}\n"));
-        facts::lines(crowd, directory).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
-    };
-    section(format!("Can request it, for up to {}:", reach.max_duration), &reach.requesters);
+    let mut section = |title: &str, crowd: &Crowd| text.push_str(&section(title, crowd, directory));
+    section(&format!("Can request it, for up to {}:", reach.max_duration), &reach.requesters);
     if !reach.on_behalf.principals.is_empty() {
-        section("Can request it for one of those:".to_owned(), &reach.on_behalf);
+        section("Can request it for one of those:", &reach.on_behalf);
     }
     if let Some((crowd, most, review)) = &reach.break_glass {
-        section(format!("Can break the glass, for up to {most}, reviewed within {review}:"), crowd);
+        section(&format!("Can break the glass, for up to {most}, reviewed within {review}:"), crowd);
     }
-    for (index, stage) in reach.stages.iter().enumerate() {
-        match &stage.parts {
-            None => section(stage_title(index, stage), &stage.approvers),
-            Some((all, parts)) => {
-                let word = if *all { "all of these must" } else { "one of these must" };
-                for (nth, (required, crowd)) in parts.iter().enumerate() {
-                    let title = format!("{}, part {}: {required} of", parts_title(index, stage, word), nth + 1);
-                    section(format!("{title}:"), crowd);
-                }
-            }
-        }
-        for step in &stage.steps {
-            let time = if step.working_time { " of working time" } else { "" };
-            section(format!("  If it has waited {}{time}, these can approve it:", step.after), &step.approvers);
-        }
-    }
+    text.push_str(&stages("Approval", &reach.stages, directory));
     if let Some(machines) = &reach.machines {
         match (reach.is_for_machines(), machines.sponsors.principals.is_empty()) {
             (false, _) => text.push_str("\nA machine gets nothing: no human would have to approve it.\n"),
@@ -131,21 +114,54 @@ fn human(role: &Role, reach: &RoleReach, directory: &Directory) -> String {
         text.push_str("\nAnd only if, for the request, all of these are true:\n");
         reach.conditions.iter().for_each(|source| text.push_str(&format!("  {}\n", tame(source))));
     }
-    if let Some(unknown) = facts::unknown(&unknown_teams(reach)) {
+    match changes {
+        None => text.push_str("\nNobody can approve changes of the policy.\n"),
+        Some(changes) => {
+            text.push_str("\nWhoever approves changes of the policy can change all of this:\n");
+            text.push_str(&stages("Approval of changes", &changes.stages, directory));
+            if !changes.distinct {
+                text.push_str("\nThe approval of one person counts for several of these stages.\n");
+            }
+        }
+    }
+    if let Some(unknown) = facts::unknown(&unknown_teams(reach, changes)) {
         text.push_str(&format!("\n{unknown}\n"));
     }
     text
 }
 
-fn stage_title(index: usize, stage: &StageReach) -> String {
-    let count = if stage.required == 1 { String::new() } else { format!(", {} of them", stage.required) };
-    let when = stage.when.as_ref().map(|when| format!(", if {}", tame(when))).unwrap_or_default();
-    format!("Approval {}, stage {}{when}: can approve{count}:", index + 1, stage.name)
+/// A title, and who is in a crowd.
+fn section(title: &str, crowd: &Crowd, directory: &Directory) -> String {
+    let lines: String = facts::lines(crowd, directory).iter().map(|line| format!("  {line}\n")).collect();
+    format!("\n{title}\n{lines}")
 }
 
-fn parts_title(index: usize, stage: &StageReach, word: &str) -> String {
-    let when = stage.when.as_ref().map(|when| format!(", if {}", tame(when))).unwrap_or_default();
-    format!("Approval {}, stage {}{when}: {word} approve", index + 1, stage.name)
+/// Who can approve, stage by stage.
+fn stages(what: &str, stages: &[StageReach], directory: &Directory) -> String {
+    let mut text = String::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let when = stage.when.as_ref().map(|when| format!(", if {}", tame(when))).unwrap_or_default();
+        let title = format!("{what} {}, stage {}{when}", index + 1, stage.name);
+        match &stage.parts {
+            None => {
+                let count = if stage.required == 1 { String::new() } else { format!(", {} of them", stage.required) };
+                text.push_str(&section(&format!("{title}: can approve{count}:"), &stage.approvers, directory));
+            }
+            Some((all, parts)) => {
+                let word = if *all { "all of these must" } else { "one of these must" };
+                for (nth, (required, crowd)) in parts.iter().enumerate() {
+                    let title = format!("{title}: {word} approve, part {}: {required} of:", nth + 1);
+                    text.push_str(&section(&title, crowd, directory));
+                }
+            }
+        }
+        for step in &stage.steps {
+            let time = if step.working_time { " of working time" } else { "" };
+            let title = format!("  If it has waited {}{time}, these can approve it:", step.after);
+            text.push_str(&section(&title, &step.approvers, directory));
+        }
+    }
+    text
 }
 
 fn word(requirement: &Requirement) -> &'static str {
@@ -156,38 +172,16 @@ fn word(requirement: &Requirement) -> &'static str {
 }
 
 /// The teams nobody told of that play a part.
-fn unknown_teams(reach: &RoleReach) -> BTreeSet<crate::policy::name::TeamSlug> {
+fn unknown_teams(reach: &RoleReach, changes: Option<&PolicyReach>) -> BTreeSet<crate::policy::name::TeamSlug> {
     let mut crowds = vec![&reach.requesters, &reach.on_behalf];
     crowds.extend(reach.break_glass.iter().map(|(crowd, ..)| crowd));
-    crowds.extend(reach.stages.iter().flat_map(|stage| [&stage.approvers, stage.in_the_end()]));
+    let stages = reach.stages.iter().chain(changes.into_iter().flat_map(|changes| &changes.stages));
+    crowds.extend(stages.flat_map(|stage| [&stage.approvers, stage.in_the_end()]));
     crowds.extend(reach.machines.iter().map(|machines| &machines.sponsors));
     crowds.into_iter().flat_map(|crowd| crowd.unknown.iter().cloned()).collect()
 }
 
-fn json(role: &Role, reach: &RoleReach, unasked: &[Unasked]) -> serde_json::Value {
-    let stages: Vec<_> = reach
-        .stages
-        .iter()
-        .map(|stage| {
-            let later = stage.later.as_ref();
-            json!({
-                "stage": stage.name,
-                "when": stage.when,
-                "required": stage.required,
-                "approvers": facts::json(&stage.approvers),
-                "escalates_after": later.map(|(after, _)| after),
-                "approvers_then": later.map(|(_, crowd)| facts::json(crowd)),
-                "steps": stage.steps.iter().map(|step| json!({
-                    "after": step.after, "working_time": step.working_time, "approvers": facts::json(&step.approvers),
-                })).collect::<Vec<_>>(),
-                "parts": stage.parts.as_ref().map(|(all, parts)| json!({
-                    "all": all,
-                    "of": parts.iter().map(|(required, crowd)| json!({ "required": required, "approvers": facts::json(crowd) }))
-                        .collect::<Vec<_>>(),
-                })),
-            })
-        })
-        .collect();
+fn json(role: &Role, reach: &RoleReach, changes: Option<&PolicyReach>, unasked: &[Unasked]) -> serde_json::Value {
     json!({
         "role": role.name,
         "description": role.description,
@@ -199,14 +193,39 @@ fn json(role: &Role, reach: &RoleReach, unasked: &[Unasked]) -> serde_json::Valu
         })),
         "requires": reach.requires,
         "conditions": reach.conditions,
-        "approval": stages,
+        "approval": reach.stages.iter().map(stage_json).collect::<Vec<_>>(),
         "distinct": reach.distinct,
         "cool_down": reach.cool_down,
         "limit": reach.limit,
         "machines": reach.machines.as_ref().map(|machines| json!({
             "allowed": reach.is_for_machines(), "max_duration": machines.max_duration, "sponsors": facts::json(&machines.sponsors),
         })),
-        "unknown_teams": unknown_teams(reach),
+        "policy_approval": changes.map(|changes| json!({
+            "rule": changes.rule,
+            "stages": changes.stages.iter().map(stage_json).collect::<Vec<_>>(),
+            "distinct": changes.distinct,
+        })),
+        "unknown_teams": unknown_teams(reach, changes),
         "unasked_teams": unasked.iter().map(|unasked| &unasked.team).collect::<Vec<_>>(),
+    })
+}
+
+fn stage_json(stage: &StageReach) -> serde_json::Value {
+    let later = stage.later.as_ref();
+    json!({
+        "stage": stage.name,
+        "when": stage.when,
+        "required": stage.required,
+        "approvers": facts::json(&stage.approvers),
+        "escalates_after": later.map(|(after, _)| after),
+        "approvers_then": later.map(|(_, crowd)| facts::json(crowd)),
+        "steps": stage.steps.iter().map(|step| json!({
+            "after": step.after, "working_time": step.working_time, "approvers": facts::json(&step.approvers),
+        })).collect::<Vec<_>>(),
+        "parts": stage.parts.as_ref().map(|(all, parts)| json!({
+            "all": all,
+            "of": parts.iter().map(|(required, crowd)| json!({ "required": required, "approvers": facts::json(crowd) }))
+                .collect::<Vec<_>>(),
+        })),
     })
 }

@@ -96,7 +96,10 @@ impl Engine {
                     };
                     if let Some(file) = head_files.get(&path).filter(readable) {
                         let text = self.grant_text(github, file).await?;
-                        proposal.requests.push(policy::request::read(&path, &text, Some(policy)));
+                        let request = policy::request::read(&path, &text, Some(policy));
+                        // What is wrong with how it is written does not hide what else is.
+                        let whole = |_| policy::judge::review(&path, &text, Some(policy));
+                        proposal.requests.push(request.map_err(whole));
                     }
                 }
                 for slug in changes.removed {

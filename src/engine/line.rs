@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// The pull request that was merged into `branch` and brought `commit`, if there is one.
-    async fn merged_pull(
+    pub(super) async fn merged_pull(
         &self,
         github: &Repository,
         branch: &str,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
@@ -16,8 +17,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{Engine, EngineError};
 use crate::github::{RateLimit, Usage};
-use crate::policy::name::RepositoryName;
-use crate::store::Backlog;
+use crate::policy::name::{RepositoryName, StreamName};
+use crate::store::{Backlog, StreamBacklog};
 
 /// What is counted as it happens.
 pub(super) struct Metrics {
@@ -27,6 +28,7 @@ pub(super) struct Metrics {
     steps_failed: Counter,
     unreadable: Family<[(&'static str, String); 1], Gauge>,
     ledger_altered: Family<[(&'static str, String); 1], Counter>,
+    streams: OnceLock<Vec<StreamName>>,
 }
 
 /// A call of a target.
@@ -55,7 +57,7 @@ impl Default for Metrics {
         let version: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
         version.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "The version that runs", version);
-        Self { registry, late, target_calls, steps_failed, unreadable, ledger_altered }
+        Self { registry, late, target_calls, steps_failed, unreadable, ledger_altered, streams: OnceLock::new() }
     }
 }
 
@@ -82,6 +84,12 @@ impl Metrics {
         self.ledger_altered.get_or_create(&[("repository", repository.to_string())]).inc();
     }
 
+    /// These streams are to be watched.
+    pub fn has_streams(&self, names: Vec<StreamName>) {
+        // Streams are configured once.
+        let _ = self.streams.set(names);
+    }
+
     /// A step failed.
     pub fn failed(&self) {
         self.steps_failed.inc();
@@ -101,6 +109,7 @@ struct Now {
     unwritten: Vec<(String, i64, DateTime<Utc>)>,
     /// Policies that are not in force and still on the default branch.
     unverified: Vec<(String, i64)>,
+    streams: Vec<StreamBacklog>,
     clock_difference: f64,
     now: DateTime<Utc>,
 }
@@ -116,6 +125,16 @@ impl Engine {
             overdue.insert(over.target, (over.count, (now - over.since).as_seconds_f64()));
         }
         Ok(overdue.into_iter().map(|(target, (count, seconds))| (target, count, seconds)).collect())
+    }
+
+    /// What waits for the streams that are configured.
+    async fn stream_backlogs(&self) -> Result<Vec<StreamBacklog>, EngineError> {
+        let Some(names) = self.inner.metrics.streams.get().filter(|names| !names.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let mut backlogs = self.inner.store.stream_backlogs().await?;
+        backlogs.retain(|backlog| names.iter().any(|name| name.as_str() == backlog.name));
+        Ok(backlogs)
     }
 
     /// What can be watched, as <https://prometheus.io/docs/specs/om/open_metrics_spec/> has it.
@@ -146,6 +165,7 @@ impl Engine {
                 }
                 found
             },
+            streams: self.stream_backlogs().await?,
             clock_difference: difference.as_seconds_f64(),
             now,
         };
@@ -211,6 +231,17 @@ impl Collector for Now {
         let mut unverified = encoder.encode_descriptor("policy_unverified", help, None, MetricType::Gauge)?;
         for (repository, count) in &self.unverified {
             ConstGauge::new(*count).encode(unverified.encode_family(&[("repository", repository.as_str())])?)?;
+        }
+        let help = "Events that a stream has not taken yet";
+        let mut events = encoder.encode_descriptor("stream_events_waiting", help, None, MetricType::Gauge)?;
+        for stream in &self.streams {
+            ConstGauge::new(stream.waiting).encode(events.encode_family(&[("stream", stream.name.as_str())])?)?;
+        }
+        let (help, unit) = ("How long the oldest of them has been waiting", Unit::Seconds);
+        let mut age = encoder.encode_descriptor("stream_oldest_waiting", help, Some(&unit), MetricType::Gauge)?;
+        for stream in &self.streams {
+            let waited = stream.oldest.map_or(0.0, |oldest| (self.now - oldest).as_seconds_f64().max(0.0));
+            ConstGauge::new(waited).encode(age.encode_family(&[("stream", stream.name.as_str())])?)?;
         }
         let help = "Webhooks that were acknowledged and not looked at yet";
         let waiting = encoder.encode_descriptor("webhooks_waiting", help, None, MetricType::Gauge)?;

@@ -10,10 +10,12 @@
 pub mod clock;
 pub mod settings;
 
+mod access_review;
 mod answers;
 mod asked;
 mod buttons;
 mod commands;
+mod drift;
 mod due;
 pub mod effect;
 mod emergency;
@@ -43,8 +45,10 @@ mod record;
 mod redeliver;
 mod repository;
 mod revert;
+pub mod sessions;
 mod snapshot;
 mod start;
+pub mod streams;
 mod sweep;
 mod turns;
 mod watch;
@@ -246,7 +250,7 @@ impl Engine {
         for claim in left {
             let free_at = match &claim.job {
                 Job::Target(_) => continue,
-                Job::Grant(..) | Job::Tidy => now,
+                Job::Grant(..) | Job::Sessions(_) | Job::Drift(_) | Job::Tidy => now,
                 _ => now + GITHUB_GIVES_UP,
             };
             if let Err(error) = self.inner.store.let_go(&claim, free_at).await {
@@ -439,6 +443,8 @@ impl Engine {
             Job::Emergency(repository, id) => self.look_at_emergency(claim, repository, id).await,
             Job::Messages(repository, number) => self.post_messages(claim, repository, *number).await,
             Job::Target(name) => self.reconcile(claim, name).await,
+            Job::Drift(name) => self.look_for_drift(claim, name).await,
+            Job::Sessions(name) => self.look_at_sessions(claim, name).await,
             Job::Ledger(repository) => self.look_at_ledger(claim, repository).await,
             Job::Redeliver => self.redeliver(claim).await,
             Job::Tidy => self.tidy(claim).await,

@@ -245,6 +245,7 @@ impl Engine {
         }
         let details = json!({ "entitlement": entitlement, "standing": granted.standing, "receipt": receipt });
         self.record(&mut tx, EventKind::Applied, (&holders, &subjects), entitlement, &details).await?;
+        self.ask_for_sessions(&mut tx, &entitlement.target, now + super::sessions::EVERY).await?;
         look_at(&mut tx, &holders, now).await?;
         if self.inner.clock.instant().latest >= until {
             // It ended during the call, and whoever noticed may have seen nothing to take away yet.
@@ -339,6 +340,7 @@ impl Engine {
             let (github, branch) = self.open(&grant.repository).await?;
             github.head(&branch).await?;
         }
+        let last_seen = self.last_look(target, entitlement).await;
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
@@ -349,6 +351,7 @@ impl Engine {
         let receipt = held.and_then(|held| held.receipt.as_ref());
         self.hold(claim).await?;
         let called = self.called(entitlement, "revoke", target.revoke(entitlement, receipt, now)).await;
+        self.note_last_look(entitlement, &leaving, last_seen, called.is_ok()).await;
         let done = self.after_revoke(claim, (entitlement, revision), leaving, called).await;
         if self.is_lost(claim, &done) {
             self.own_up(entitlement, None).await?;

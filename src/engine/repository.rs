@@ -244,11 +244,15 @@ impl Engine {
             _ => step.base.as_ref().map(|base| details::policy_version(base, &step.before)),
         };
         let mut next = None;
+        let access_reviews = self.merged_reviews(github, repository, step, now).await?;
         let policy_changed = policy_files(&step.before) != policy_files(&step.after);
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         if policy_changed || grant_files(&step.before) != grant_files(&step.after) {
             record_merge(&mut tx, repository, step, now).await?;
+        }
+        for event in &access_reviews {
+            tx.record(event).await?;
         }
         put_perhaps(&mut tx, found, known, now).await?;
         for effect in effects {

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::policy::Duration;
-use crate::policy::name::{RepositoryName, TargetName};
+use crate::policy::name::{RepositoryName, StreamName, TargetName};
+use crate::stream::settings::StreamSettings;
 use crate::target::settings::TargetSettings;
 
 /// The whole configuration.
@@ -30,6 +31,12 @@ pub struct Settings {
     /// The systems access is granted on.
     #[serde(default)]
     pub targets: BTreeMap<TargetName, TargetSettings>,
+    /// Who may report sessions.
+    #[serde(default)]
+    pub sessions: SessionSettings,
+    /// Where events are sent besides the ledger.
+    #[serde(default)]
+    pub streams: BTreeMap<StreamName, StreamSettings>,
     /// How often things are looked at.
     #[serde(default)]
     pub intervals: Intervals,
@@ -65,6 +72,16 @@ pub struct StoreSettings {
     pub url: Option<SecretString>,
     /// A file that holds it.
     pub url_file: Option<PathBuf>,
+}
+
+/// `sessions:`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSettings {
+    /// The secret reports of sessions are signed with. Without one, none are taken.
+    pub secret: Option<SecretString>,
+    /// A file that holds it; several lines are several secrets, all accepted.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// `intervals:`
@@ -178,14 +195,16 @@ impl Settings {
 
     /// The secrets webhooks may be signed with.
     pub fn webhook_secrets(&self) -> Result<Vec<SecretString>, SettingsError> {
-        use secrecy::ExposeSecret;
         let github = &self.github;
-        let text =
-            secret("github.webhook_secret", github.webhook_secret.as_ref(), github.webhook_secret_file.as_deref())?;
-        let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
-        let secrets: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
-        // Without a secret everybody could sign.
-        if secrets.is_empty() { Err(SettingsError::OneOf { key: "github.webhook_secret" }) } else { Ok(secrets) }
+        secrets("github.webhook_secret", github.webhook_secret.as_ref(), github.webhook_secret_file.as_deref())
+    }
+
+    /// The secrets reports of sessions may be signed with; none if no reports are taken.
+    pub fn session_secrets(&self) -> Result<Vec<SecretString>, SettingsError> {
+        match (&self.sessions.secret, &self.sessions.secret_file) {
+            (None, None) => Ok(Vec::new()),
+            (inline, file) => secrets("sessions.secret", inline.as_ref(), file.as_deref()),
+        }
     }
 
     /// The address of the database.
@@ -196,7 +215,8 @@ impl Settings {
 
 /// The keys an environment variable stands for: `DAYPASS_GITHUB__APP_ID` is `github.app_id`.
 fn key_path(name: &str) -> Option<Vec<String>> {
-    const SECTIONS: [&str; 7] = ["listen", "github", "repositories", "store", "targets", "intervals", "log"];
+    const SECTIONS: [&str; 9] =
+        ["listen", "github", "repositories", "store", "targets", "sessions", "streams", "intervals", "log"];
     let keys: Vec<String> = name.strip_prefix("DAYPASS_")?.split("__").map(str::to_ascii_lowercase).collect();
     SECTIONS.contains(&keys.first()?.as_str()).then_some(keys)
 }
@@ -220,6 +240,19 @@ fn put(value: &mut serde_json::Value, keys: &[String], leaf: serde_json::Value) 
     if let Some(fields) = value.as_object_mut() {
         put(fields.entry(first.clone()).or_insert(serde_json::Value::Null), rest, leaf);
     }
+}
+
+/// A secret, or several, one a line.
+fn secrets(
+    key: &'static str,
+    inline: Option<&SecretString>,
+    file: Option<&Path>,
+) -> Result<Vec<SecretString>, SettingsError> {
+    let text = secret(key, inline, file)?;
+    let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
+    let secrets: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
+    // Without a secret everybody could sign.
+    if secrets.is_empty() { Err(SettingsError::OneOf { key }) } else { Ok(secrets) }
 }
 
 fn secret(
@@ -273,6 +306,14 @@ mod tests {
         let settings = parse(MINIMAL, &[]).unwrap();
         let shown = format!("{settings:?}");
         assert!(!shown.contains("sqlite://x.db") && shown.contains("REDACTED"), "{shown}");
+    }
+
+    #[test]
+    fn reports_of_sessions_have_secrets_of_their_own_or_are_not_taken() {
+        assert!(parse(MINIMAL, &[]).unwrap().session_secrets().unwrap().is_empty());
+        let given = parse(MINIMAL, &[("DAYPASS_SESSIONS__SECRET", "s3")]).unwrap();
+        assert_eq!(given.session_secrets().unwrap().len(), 1);
+        assert!(parse(&format!("{MINIMAL}sessions: {{ secret: '' }}\n"), &[]).unwrap().session_secrets().is_err());
     }
 
     #[test]

@@ -36,6 +36,8 @@ impl Engine {
             tracing::warn!(%repository, forgotten, "live grants were looked at by nobody");
         }
         for name in targets {
+            self.ask_for_sessions(&mut tx, &name, now).await?;
+            self.ask_for_drift(&mut tx, &name, now).await?;
             tx.schedule(&Job::Target(name), now).await?;
         }
         tx.assert_held(claim).await?;

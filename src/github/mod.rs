@@ -22,14 +22,14 @@ mod pulls;
 mod transport;
 mod usage;
 
-pub use app::{App, AppInfo, RateLimit, Repository, Timekeeper};
+pub use app::{App, AppInfo, RateLimit, Repository, RepositoryInfo, Timekeeper};
 pub use checks::{Annotation, AnnotationLevel, Button, CheckInfo, CheckRun, Conclusion};
 pub use deliveries::{Attempt, LogPage};
 pub use error::GithubError;
 pub use git::{Authorship, CommitInfo};
 pub use issues::{Closings, Comment, Reaction};
 pub use people::Membership;
-pub use person::comment_as;
+pub use person::{Opened, PersonalRepository, Proposal};
 pub use pulls::{MergeOutcome, RequestedReviewers};
 pub use transport::Transport;
 pub use usage::{Asked, Usage};

@@ -241,6 +241,15 @@ impl Repository {
         Ok(raw.into_iter().map(commit).collect())
     }
 
+    /// The description of a pull request.
+    pub async fn pull_body(&self, number: u64) -> Result<Option<String>, GithubError> {
+        #[derive(Deserialize)]
+        struct RawBody {
+            body: Option<String>,
+        }
+        Ok(self.get::<RawBody>(&self.path(&format!("/pulls/{number}"))).await?.body)
+    }
+
     /// The reviews of a pull request, in GitHub's order.
     pub async fn reviews(&self, number: u64) -> Result<Vec<Review>, GithubError> {
         let raw: Vec<RawReview> = self.list(&self.path(&format!("/pulls/{number}/reviews?per_page=100"))).await?;

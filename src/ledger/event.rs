@@ -125,6 +125,20 @@ kinds! {
     Removed = "removed", "A target confirmed the end of access.", {
         "grant": "the grant", "subject": "who had it", "role": "the role", "entitlement": "what was taken away", "receipt": "what the target answered",
     };
+    Drifted = "drifted", "Somebody else took away on a target what Daypass had given. Since when it was gone is not known.", {
+        "grant": "the grant", "subject": "whose access it is", "role": "the role", "entitlement": "what was gone",
+        "repaired": "whether Daypass gives it again, by the target's setting",
+    };
+    SessionOpened = "session-opened", "Somebody was seen using a target while a grant of theirs gave access to it.", {
+        "grant": "the grant", "subject": "who has it", "role": "the role", "target": "the target, as far as it is known",
+        "source": "who saw it: the kind of the target, or what whoever reported it calls itself", "session": "tells sessions of one source apart",
+        "opened_at": "when it began, or when it was seen first if nobody knows", "what": "what it is, in the words of the source",
+    };
+    SessionClosed = "session-closed", "A session was seen to be over, or its access was taken away.", {
+        "grant": "the grant", "subject": "who had it", "role": "the role", "target": "the target, as far as it is known", "source": "who saw it",
+        "session": "which session", "opened_at": "when it began", "closed_at": "by when it was over",
+        "revoked": "whether the access was taken away while it was open: what was done in it from then on is not known here",
+    };
     Failed = "failed", "A target refused, or could not be reached.", {
         "grant": "the grant", "subject": "whose access it is", "role": "the role", "entitlement": "what was to be given or taken away", "ending": "whether it was to be taken away",
         "error": "what the target said",
@@ -141,12 +155,40 @@ kinds! {
         "commit": "the commit that brought it", "pull_request": "the pull request that brought it, if one did", "policy": "the id of the tree of `policies/` there",
         "in_force": "the commit of the policy that stays in force", "reason": "why it is not in force",
     };
+    AccessReviewed = "access-reviewed", "A review of access was merged: see `daypass review`.", {
+        "pull_request": "the pull request that brought it", "commit": "the commit", "path": "the file of the review", "blob": "its content",
+        "by": "who merged it", "approved_by": "who approved its last commit, besides its author",
+        "since": "the first time it is about", "until": "the first time it is no longer about",
+        "items": "how many things there were to be looked at", "confirmed": "how many of them were ticked in the file",
+    };
     HistoryRewritten = "history-rewritten", "The default branch does not go on from where it was read.", {
         "before": "where it was read", "after": "where it is now",
     };
     LedgerAltered = "ledger-altered", "Somebody else than Daypass wrote to the branch of the ledger, set it back or deleted it. Daypass put it right.", {
         "expected": "where Daypass had left the branch", "found": "where it was; none if it was gone", "seq": "the last event that was certain", "how": "what was found, as a sentence",
     };
+}
+
+/// How much an event should alarm whoever watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gravity {
+    /// It is as it should be.
+    Ordinary,
+    /// Somebody should look at it.
+    Notable,
+    /// Somebody went past the rules, or tried to.
+    Alarming,
+}
+
+impl EventKind {
+    /// How much it should alarm.
+    pub const fn gravity(self) -> Gravity {
+        match self {
+            Self::LedgerAltered | Self::HistoryRewritten | Self::Refused | Self::PolicyUnverified => Gravity::Alarming,
+            Self::Failed | Self::Drifted | Self::Emergency | Self::ReviewOverdue => Gravity::Notable,
+            _ => Gravity::Ordinary,
+        }
+    }
 }
 
 impl fmt::Display for EventKind {

@@ -12,6 +12,7 @@ mod event;
 mod file;
 pub mod replay;
 pub mod report;
+pub mod review;
 pub mod tell;
 pub mod verify;
 
@@ -19,5 +20,5 @@ pub use batch::{Batch, Pending, Tip};
 pub use branch::{CommitFacts, LedgerBranch, LinePlace, ReadLine};
 pub use chain::{Entry, LineError, Link, canonical, link};
 pub use clone::{CloneError, LocalClone};
-pub use event::{Denied, Event, EventKind, InForceSince, UnknownKind, VERSION};
+pub use event::{Denied, Event, EventKind, Gravity, InForceSince, UnknownKind, VERSION};
 pub use file::{BRANCH, LedgerFile, TRAILER};

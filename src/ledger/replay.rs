@@ -27,6 +27,28 @@ impl Interval {
     }
 }
 
+/// A session of the subject while a grant of theirs ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Used {
+    /// Who saw it.
+    pub source: String,
+    /// Tells it apart from others of the source.
+    pub session: String,
+    /// The target, as far as it is known.
+    pub target: Option<String>,
+    /// What it was, in the words of the source.
+    pub what: String,
+    /// When it began, or was seen first.
+    pub opened_at: DateTime<Utc>,
+    /// By when it was over.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Whether the access was taken away while it was open.
+    pub revoked: bool,
+}
+
+/// How many sessions of a grant are kept in mind; the others are only counted.
+const MOST_SESSIONS: usize = 1_000;
+
 /// The life of a grant.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Life {
@@ -49,6 +71,17 @@ pub struct Life {
     pub access: BTreeMap<String, Vec<Interval>>,
     /// The targets of these.
     pub targets: BTreeMap<String, String>,
+    /// What the subject was seen to do with it, in order of time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Used>,
+    /// Sessions that are not among these, because there are too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_sessions: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Every grant, by its id.
@@ -96,6 +129,20 @@ impl Lives {
                     open.to = Some(event.at);
                 }
             }
+            EventKind::SessionOpened if life.sessions.len() >= MOST_SESSIONS => life.more_sessions += 1,
+            EventKind::SessionOpened => life.sessions.push(Used::opened(event)),
+            EventKind::SessionClosed => {
+                let (source, session) = (details["source"].as_str(), details["session"].as_str());
+                let is_it = |used: &&mut Used| {
+                    Some(used.source.as_str()) == source
+                        && Some(used.session.as_str()) == session
+                        && used.closed_at.is_none()
+                };
+                if let Some(used) = life.sessions.iter_mut().rev().find(is_it) {
+                    used.closed_at = read(&details["closed_at"]).or(Some(event.at));
+                    used.revoked = details["revoked"] == true;
+                }
+            }
             _ => {}
         }
     }
@@ -107,6 +154,21 @@ impl Lives {
             let open = life.access.values().flatten().any(|interval| interval.to.is_none_or(|to| at < to));
             !ended || open
         });
+    }
+}
+
+impl Used {
+    fn opened(event: &Event) -> Self {
+        let text = |name: &str| event.details[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            source: text("source"),
+            session: text("session"),
+            target: read(&event.details["target"]),
+            what: text("what"),
+            opened_at: read(&event.details["opened_at"]).unwrap_or(event.at),
+            closed_at: None,
+            revoked: false,
+        }
     }
 }
 

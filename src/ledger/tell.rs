@@ -60,6 +60,19 @@ pub fn sentence(event: &Event) -> String {
         EventKind::Removed => {
             format!("{} loses {}{}", who(&details["subject"]), entitlement(details), receipt(details))
         }
+        EventKind::Drifted => {
+            let then = if details["repaired"] == true { "given again" } else { "left so" };
+            format!("somebody else took {} away from {}; it is {then}", entitlement(details), who(&details["subject"]))
+        }
+        EventKind::SessionOpened => {
+            let more =
+                Some(says("what")).filter(|what| !what.is_empty()).map(|what| format!(": {what}")).unwrap_or_default();
+            format!("{} has a session on {}{more}", who(&details["subject"]), target(details))
+        }
+        EventKind::SessionClosed if details["revoked"] == true => {
+            format!("a session of {} on {} was open when the access ended", who(&details["subject"]), target(details))
+        }
+        EventKind::SessionClosed => format!("a session of {} on {} is over", who(&details["subject"]), target(details)),
         EventKind::Failed => {
             let what = if details["ending"] == true { "taken away" } else { "given" };
             format!("{} cannot be {what}: {}", entitlement(details), says("error"))
@@ -72,6 +85,14 @@ pub fn sentence(event: &Event) -> String {
         EventKind::PolicyUnverified => {
             format!("the policy of {} is not in force: {}", commit("commit"), says("reason"))
         }
+        EventKind::AccessReviewed => format!(
+            "access from {} to {} was reviewed by {}: {} of {} confirmed",
+            day(&details["since"]),
+            day(&details["until"]),
+            who(&details["by"]),
+            details["confirmed"],
+            details["items"]
+        ),
         EventKind::HistoryRewritten => {
             format!("the default branch was rewritten: {} became {}", commit("before"), commit("after"))
         }
@@ -117,6 +138,16 @@ fn receipt(details: &Value) -> String {
 pub fn entitlement(details: &Value) -> String {
     read::<Entitlement>(&details["entitlement"])
         .map_or_else(|| "something".to_owned(), |known| text(&known.to_string()))
+}
+
+/// The day of a time.
+fn day(value: &Value) -> String {
+    value.as_str().map(|time| text(time.get(..10).unwrap_or(time))).unwrap_or_default()
+}
+
+/// The target of a session.
+fn target(details: &Value) -> String {
+    details["target"].as_str().map_or_else(|| "a target".to_owned(), text)
 }
 
 /// A person of an event.

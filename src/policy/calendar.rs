@@ -1,6 +1,7 @@
 //! Calendars: when people are at work, by the clocks of a place.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::{
     DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc, Weekday,
@@ -92,6 +93,29 @@ impl Calendar {
     }
 }
 
+/// Days that are named in one sentence.
+const MOST_NAMED: usize = 10;
+
+impl fmt::Display for Calendar {
+    /// `Mon Tue Wed Thu Fri, 09:00-17:00 in Europe/Berlin, but not on 2026-12-25`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut days = self.days.clone();
+        days.sort_by_key(Weekday::num_days_from_monday);
+        days.dedup();
+        let days: Vec<String> = days.iter().map(ToString::to_string).collect();
+        let time = |minutes: u32| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+        write!(f, "{}, {}-{} in {}", days.join(" "), time(self.from), time(self.to), self.zone)?;
+        let free: Vec<String> = self.holidays.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+        if !free.is_empty() {
+            write!(f, ", but not on {}", free.join(", "))?;
+        }
+        match self.holidays.len().saturating_sub(MOST_NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more days"),
+        }
+    }
+}
+
 /// A time zone by its name in the database of IANA.
 pub fn time_zone(name: &str) -> Result<chrono_tz::Tz, String> {
     name.parse().map_err(|_| format!("there is no time zone {name:?}"))
@@ -164,6 +188,12 @@ mod tests {
         let rare = Calendar::new("UTC", vec![Weekday::Mon], ("00:00", "00:01"), BTreeSet::new()).unwrap();
         let since = utc("2026-12-01T00:00:00Z");
         assert_eq!(rare.after(since, Duration::MAX), since + TimeDelta::days(20 * 366));
+    }
+
+    #[test]
+    fn it_is_told_in_words() {
+        let words = "Mon Tue Wed Thu Fri, 09:00-17:00 in Europe/Berlin, but not on 2026-12-25";
+        assert_eq!(office().to_string(), words);
     }
 
     #[test]

@@ -38,7 +38,7 @@ macro_rules! codes {
 
 codes! {
     Encoding = "DP0101", "The file is not plain UTF-8 text", "Files are UTF-8 without a byte order mark of another encoding and without NUL. Save the file as UTF-8.";
-    TooLarge = "DP0102", "The file is too large to be read", "A policy file may have 256 KiB, a grant file 64 KiB. Split a policy into several files; a request is a dozen lines.";
+    TooLarge = "DP0102", "The file is too large to be read", "A policy file may have 256 KiB, a file of facts too. Split the policy into several files.";
     Syntax = "DP0103", "The YAML cannot be read", "The text is no YAML, or uses what is refused because it hides meaning: anchors, aliases, several documents in one file, deep nesting.";
     UnknownKey = "DP0104", "A key is not known", "Keys are never ignored: a misspelt key would silently mean nothing. Check the spelling against the reference.";
     DuplicateKey = "DP0105", "A key is there twice", "Only one of them could count, and readers could not tell which. Remove one.";
@@ -75,7 +75,7 @@ codes! {
     BadPerson = "DP0222", "A name of a person is malformed", "An e-mail address is one, an SSH key is in OpenSSH format (`ssh-ed25519 AAAA…`), names have no blanks around them and no control characters.";
     BadCalendar = "DP0223", "A calendar cannot be read", "It needs a `time_zone` such as `Europe/Berlin`, and hours such as `09:00-17:00` that end after they begin.";
     UnknownCalendar = "DP0224", "A calendar does not exist", "Define it under `calendars`, or correct the spelling.";
-    BadLimit = "DP0225", "A role may be held by nobody", "A `limit` is at least 1. Remove `requesters` to stop requests.";
+    BadLimit = "DP0225", "A limit of a role cannot be used", "A `limit` is from 1 to 10000. Remove `requesters` to stop requests.";
     BadExpression = "DP0301", "An expression does not compile", "The message points at the place. Expressions are CEL.";
     UnknownName = "DP0302", "An expression uses an unknown name", "Known are request, subject, role, now, pull_request, params, person and the functions of the reference.";
     ExpressionTooLarge = "DP0303", "An expression is too large", "At most 1024 characters, 100 operators, and loops inside loops two deep; and no more work than three million steps.";
@@ -109,7 +109,7 @@ codes! {
     OutsideGrants = "DP0502", "A request carries something else along", "A request may only change files in `grants/`.";
     GrantPath = "DP0503", "A path in grants/ is no grant file", "Only `grants/<slug>.yaml` may be there.";
     FileMode = "DP0504", "A file is a link, a submodule or executable", "Commit it as a plain file.";
-    FileTooLarge = "DP0505", "A grant file is too large", "A request is a dozen lines of YAML.";
+    FileTooLarge = "DP0505", "A grant file is too large", "A request is a dozen lines of YAML; 64 KiB are read at most.";
     CommitAuthorUnknown = "DP0506", "The author of a commit is unknown", "GitHub knows no account for its e-mail address, so it cannot be told whether an approver wrote it.";
     PolicyChangeNotAllowed = "DP0507", "Nobody can approve changes to the policy", "Set `settings.policy_approval`.";
     GrantOfAnother = "DP0508", "The file holds somebody else's running grant", "Use another file name. Only whoever may end that grant may put another in its place.";
@@ -125,7 +125,7 @@ codes! {
     TooFewPeople = "DP0606", "A rule needs more different people than it names", "One person satisfies one stage at most, so all stages together need as many people as they require. Name more people.";
     NeverApproved = "DP0607", "Some people's requests can never be approved", "Nobody approves their own request, and without them the stage has too few people. Name more people.";
     SharedMapping = "DP0608", "Two people are the same elsewhere", "What one of them is granted, the other has too, and it ends for both. Give each a name of their own.";
-    RoleOverlap = "DP0609", "A role makes another pointless", "It gives everything the other gives, to the same people on the same terms, so nobody will ask for less. Give the larger role a higher risk or a stricter approval, or drop one.";
+    RoleOverlap = "DP0609", "A role makes another pointless", "It gives everything the other gives, to the same people on the same terms, so nobody will ask for less. Give the larger role a higher risk or a stricter approval, or drop one. Of roles by the thousand that all give the same under one rule, not every pair is compared.";
     UnusedAllowance = "DP0610", "An allowance silences nothing", "No warning of this code comes up there any more; errors cannot be silenced. Remove it.";
     UnusedParam = "DP0611", "A parameter is never used", "No condition and no entitlement of the role asks for it: what people write there changes nothing. Use it or remove it.";
     PointlessBreakGlass = "DP0612", "An emergency path saves nothing", "The role is approved at once anyway. Remove `break_glass`.";
@@ -133,6 +133,13 @@ codes! {
     GivesApproval = "DP0614", "A role gives away the right to approve", "It makes its subject a member of a team that approves it, or changes of the policy. Whoever has it once can let others in. Let another team approve.";
     Unchangeable = "DP0615", "Nobody can change the policy", "Without `settings.policy_approval` no pull request that changes `policies/` can pass, not even one that adds it. Name an approval rule with at least one stage.";
     SaidTwice = "DP0616", "A list has the same entry twice", "The second one changes nothing; perhaps somebody else was meant. Remove it.";
+    OpenToEveryone = "DP0617", "Everybody may approve changes of the policy", "Each stage of `settings.policy_approval` can be satisfied by any member of the organisation, at once or after it has waited: two who agree can give themselves everything. Name a team or people in one of the stages.";
+    UnusedCalendar = "DP0618", "A calendar is never used", "No escalation names it. Use it or remove it.";
+    IdleEscalation = "DP0619", "A stage widens in vain", "Either the request is closed before that (`settings.pending_timeout`), or those it widens to may approve already. Let it widen sooner, or to others.";
+    SameStageTwice = "DP0620", "Two stages ask for the same approval", "The rule says `distinct: false` and both stages have the same approvers: whoever approves one, approves the other with the same review. Remove one of them, or `distinct: false`.";
+    IdleCoolDown = "DP0621", "A cool-down is about nothing", "`cool_down` is about requests for roles, and the rule serves changes of the policy only. Remove it.";
+    BotApprover = "DP0622", "A bot is named where people approve", "Apps never approve. Name people or teams.";
+    SponsorsDropped = "DP0623", "A role drops the sponsors it would inherit", "`machines` is inherited as a whole: the role says something of its own and so has none of the sponsors of what it extends. Repeat them, or write `sponsors: []` if that is meant.";
 }
 
 /// Not one of the codes.

@@ -10,7 +10,7 @@ use super::model::{MergeMethod, MergeMode, ParamValue, Requirement, Risk, Target
 use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, StageName, TargetName, TeamSlug};
 use super::principal::Principal;
 use super::testcase::PolicyTest;
-use super::yaml::decode::integer;
+use super::yaml::decode::{Readable, integer};
 use super::yaml::node::Kind;
 use super::yaml::{
     At, Decode, Entries, Node, Report, Schemas, Value, decode_from_text, document, one_of_keys, one_of_words,
@@ -41,7 +41,7 @@ document! {
         /// Who has to approve what.
         approvals: Entries<ApprovalName, ApprovalDoc> = Entries::default(),
         /// What this policy is expected to decide. `daypass test` runs them.
-        tests: Vec<PolicyTest> = Vec::new(),
+        tests: Readable<PolicyTest> = Readable::default(),
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Table;
 
 document! {
     /// What holds for the whole repository.
-    pub(crate) struct SettingsDoc, "`settings`" {
+    pub(crate) struct SettingsDoc, "`settings`", keeps_going {
         /// Who merges an approved request: `auto` (Daypass does) or `manual` (a person does).
         merge: MergeMode = MergeMode::Auto,
         /// How it is merged.
@@ -163,7 +163,7 @@ impl Decode for OneOrMany {
 
 document! {
     /// What people can ask for: who may, for how long, who approves, and what it gives.
-    pub(crate) struct RoleDoc, "a role" {
+    pub(crate) struct RoleDoc, "a role", keeps_going {
         /// Templates or roles whose keys count where this one has none. `requires` and `conditions` add up.
         extends: Option<OneOrMany> = None,
         /// Makes one role from each row of a table; `${each.COLUMN}` stands for a value of the row, in the name too.
@@ -183,7 +183,7 @@ document! {
         /// What a request must carry.
         requires: BTreeSet<Requirement> = BTreeSet::new(),
         /// Expressions that must all be true.
-        conditions: Vec<ConditionDoc> = Vec::new(),
+        conditions: Readable<ConditionDoc> = Readable::default(),
         /// The approval rule. Required, here or in what it extends.
         approval: Option<At<ApprovalName>> = None,
         /// The emergency path. Without it there is none.
@@ -193,7 +193,7 @@ document! {
         /// What a request can choose, for use as `params.NAME`.
         params: Entries<ParamName, ParamDoc> = Entries::default(),
         /// What it gives.
-        entitlements: Vec<At<EntitlementDoc>> = Vec::new(),
+        entitlements: Readable<At<EntitlementDoc>> = Readable::default(),
         /// Warnings that are meant to be so for this role: a code with the reason.
         allow: Entries<Code, String> = Entries::default(),
     }
@@ -238,7 +238,7 @@ document! {
         /// What kind of value: `string`, `integer` or `boolean`.
         kind as "type": Option<At<ParamType>> = None,
         /// The values there are, instead of `type`.
-        one_of: Option<Vec<ParamValue>> = None,
+        one_of: Option<Vec<At<ParamValue>>> = None,
         /// Used when a request leaves it out; without one it is required.
         default: Option<At<ParamValue>> = None,
         /// One line for people.
@@ -322,7 +322,7 @@ one_of_words!(Weekday, "a day of the week", {
 
 document! {
     /// Who has to approve.
-    pub(crate) struct ApprovalDoc, "an approval rule" {
+    pub(crate) struct ApprovalDoc, "an approval rule", keeps_going {
         /// Makes one rule from each row of a table.
         for_each: Option<Row> = None,
         /// In order: a stage opens when the one before it is satisfied. None at all: approved at once.
@@ -451,7 +451,7 @@ impl Decode for Table {
             "type": ["string", "number", "boolean"],
             "pattern": r"^[^'\u0022\\`${}\u0000-\u001f\u007f-\u009f]+$",
         });
-        json!({ "type": "array", "items": { "type": "object", "additionalProperties": value } })
+        json!({ "type": "array", "minItems": 1, "items": { "type": "object", "additionalProperties": value } })
     }
 }
 
@@ -475,7 +475,10 @@ impl Decode for ParamValue {
 impl Decode for NaiveDate {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         let text = String::decode(node, report)?;
-        let day = text.parse().ok();
+        // The library also reads `2026-1-5`.
+        let form = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+        let plain = text.len() == 10 && text.bytes().enumerate().all(form);
+        let day = plain.then(|| text.parse().ok()).flatten();
         if day.is_none() {
             let message = format!("`{}` is not a day: write it as 2026-12-25", super::yaml::decode::shortened(&text));
             report.error(&node.spot, Code::BadTime, message, "");
@@ -484,7 +487,7 @@ impl Decode for NaiveDate {
     }
 
     fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "type": "string", "format": "date" })
+        json!({ "type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" })
     }
 }
 

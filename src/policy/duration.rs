@@ -34,7 +34,7 @@ pub enum DurationError {
     #[error("{0:?} is not a duration: write it as 30m, 2h, 1h30m or 3d")]
     Syntax(String),
     /// Zero or below.
-    #[error("{0:?} is not a positive duration: access must last at least one second")]
+    #[error("{0:?} is not a positive duration: the shortest is one second")]
     NotPositive(String),
     /// Longer than [`Duration::MAX`].
     #[error("{0:?} is too long: the longest duration is 366d")]

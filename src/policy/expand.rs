@@ -118,6 +118,10 @@ fn rows(node: &Node, report: &mut Report) -> Option<Vec<Row>> {
         );
         return None;
     };
+    if items.is_empty() {
+        report.error(node.named_at(), Code::BadTable, "the table has no rows: nothing would be made from it", SHAPE);
+        return None;
+    }
     let (mut rows, found) = (Vec::new(), report.findings.len());
     for item in items {
         if !matches!(item.value, Value::Map(_)) {
@@ -157,8 +161,11 @@ struct Making<'a> {
 
 impl Making<'_> {
     /// One entry, or one for each row of its table, and whether all of them could be made.
-    fn repeat(&mut self, (key, node): (Node, Node)) -> (Vec<(Node, Node)>, bool) {
-        let Some(table) = node.get("for_each").cloned() else { return (vec![(key, node)], true) };
+    fn repeat(&mut self, (key, mut node): (Node, Node)) -> (Vec<(Node, Node)>, bool) {
+        let Some(table) = node.get("for_each").cloned() else {
+            self.no_row(&mut node);
+            return (vec![(key, node)], true);
+        };
         let named = key.text().is_some_and(|name| name.contains("${each."));
         let Some(rows) = self.rows_of(&table, &key, &node, named) else {
             // Its name is known all the same, unless it is made from the row, too.
@@ -183,6 +190,21 @@ impl Making<'_> {
             self.report.error(&Spot::new(&file, place), Code::BadTable, message, help);
         }
         (made, complete)
+    }
+
+    /// What is made from no table has no row to take values from.
+    fn no_row(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Scalar(scalar) if scalar.text.replace("$${", "").contains("${each.") => {
+                let message = format!("`{}` stands in what is made from no table", shortened(&scalar.text));
+                let help = "`${each.COLUMN}` is filled in beside `for_each`, in what has it itself; not in a template it extends.";
+                self.report.error(&node.spot, Code::BadTable, message, help);
+                node.value = Value::Told;
+            }
+            Value::List(items) => items.iter_mut().for_each(|item| self.no_row(item)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, value)| self.no_row(value)),
+            Value::Scalar(_) | Value::Told => {}
+        }
     }
 
     /// The rows an entry is made from, if it can be.
@@ -302,6 +324,8 @@ struct Heritage {
     /// Whether there may be templates or roles that are not known.
     incomplete: bool,
     unfinished: Vec<Spot>,
+    /// What looks wrong about what is inherited.
+    remarks: Vec<Remark>,
 }
 
 /// A template or role as it is written.
@@ -323,6 +347,7 @@ fn inherit(files: &mut [Node], expanded: &mut Expanded, report: &mut Report) {
         too_deep: false,
         incomplete: ["templates", "roles"].iter().any(|section| expanded.incomplete.contains(section)),
         unfinished: Vec::new(),
+        remarks: Vec::new(),
     };
     for file in files.iter_mut() {
         for section in ["templates", "roles"] {
@@ -370,6 +395,7 @@ fn inherit(files: &mut [Node], expanded: &mut Expanded, report: &mut Report) {
     let unused = templates.filter(|(name, _)| name.text().is_some_and(|name| !extended.contains(name)));
     expanded.remarks.extend(unused.map(|(name, _)| never_used("template", name)));
     expanded.unfinished = heritage.unfinished;
+    expanded.remarks.append(&mut heritage.remarks);
 }
 
 fn twice(name: &str, spot: &Spot, first: &Written, report: &mut Report) {
@@ -423,9 +449,11 @@ impl Heritage {
         let default = default.and_then(|default| self.parent(&default, report));
         self.open.pop();
         if inherited.len() + usize::from(default.is_some()) < wanted {
-            self.unfinished.push(key);
+            self.unfinished.push(key.clone());
         }
         self.unclear(&node, &inherited, report);
+        let parents = || inherited.iter().map(|(parent, _)| parent).chain(&default);
+        self.remarks.extend(parents().find_map(|parent| sponsors_dropped(&key, &node, parent)));
         for parent in inherited.into_iter().map(|(parent, _)| parent).chain(default) {
             add(&mut node, parent);
         }
@@ -477,6 +505,17 @@ impl Heritage {
             }
         }
     }
+}
+
+/// A role that says something of its own about machines does not have the sponsors of what it extends.
+fn sponsors_dropped(owner: &Spot, node: &Node, parent: &Node) -> Option<Remark> {
+    let (own, theirs) = (node.get("machines")?, parent.get("machines")?.get("sponsors")?);
+    let named = matches!(&theirs.value, Value::List(sponsors) if !sponsors.is_empty());
+    (named && own.get("sponsors").is_none()).then(|| {
+        let message = format!("the sponsors at {} are not those of this role", theirs.named_at());
+        let (code, help) = (Code::SponsorsDropped, Code::SponsorsDropped.explanation());
+        Remark::new(Some(owner), own.named_at(), code, message, help)
+    })
 }
 
 /// Gives `node` what only `parent` has, and both's restrictions.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::model::{ParamKind, ParamSpec, ParamValue, Requirement, Role};
 use super::name::{ParamName, RoleName};
 use super::suggest::suggest;
-use super::{Code, Finding, Policy, Request, Severity};
+use super::{Code, Finding, Policy, Request, Severity, request};
 
 impl ParamSpec {
     /// Why `value` is not allowed, as the end of a sentence.
@@ -31,6 +31,18 @@ impl ParamSpec {
 pub fn params_of(request: &Request, role: &Role) -> BTreeMap<ParamName, ParamValue> {
     let defaults = role.params.iter().filter_map(|(name, spec)| Some((name.clone(), spec.default.clone()?)));
     defaults.chain(request.params.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
+}
+
+/// Everything that is wrong with the request in a file: how it is written and, as far as it can be read, what breaks a rule.
+pub fn review(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Vec<Finding> {
+    let (request, mut findings) = request::read_in_part(path, bytes, policy);
+    // What it lacks may be there, and cannot be read.
+    let lacks = [Code::TicketMissing, Code::StartMissing, Code::MissingParam];
+    let whole = findings.is_empty();
+    if let (Some(request), Some(policy)) = (request, policy) {
+        findings.extend(judge(&request, policy).into_iter().filter(|found| whole || !lacks.contains(&found.code)));
+    }
+    findings
 }
 
 /// Everything about `request` that breaks a rule of `policy`, whoever asks.

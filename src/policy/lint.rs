@@ -5,13 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::condition::Expression;
 use super::entitlement::{AccessTemplate, EntitlementTemplate};
 use super::model::{Approval, Policy, Risk, Role, Stage};
-use super::name::{ApprovalName, GroupName, Login, ParamName, RoleName, TargetName};
+use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, TargetName};
 use super::principal::Principal;
+use super::request::is_deceptive;
 use super::yaml::{At, Entries, Report, Spot};
 use super::{Code, Duration, Finding, Severity};
 
-/// Roles that give the same thing and are compared with each other.
-const MOST_COMPARED: usize = 50;
+mod rules;
+mod seats;
+
+use seats::{Ways, can_be_satisfied, ways};
+
+/// Pairs of roles that are compared with each other: where thousands give the same under one rule, not all are.
+const MOST_COMPARED: usize = 4_000_000;
 
 /// People who are named in one sentence.
 const MOST_NAMED: usize = 10;
@@ -73,6 +79,9 @@ impl Silenced {
             if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
                 let message = format!("`{}` is silenced without a reason", **code);
                 report.error(&code.spot, Code::BadText, message, "Say why it is meant to be so.");
+            } else if let Some(c) = reason.iter().flat_map(|reason| reason.chars()).find(|c| is_deceptive(*c)) {
+                let message = format!("the reason has the invisible or control character U+{:04X}", u32::from(c));
+                report.error(&code.spot, Code::HiddenText, message, Code::HiddenText.explanation());
             } else if idle && all && ![Code::CeilingUnused, Code::Unchangeable].contains(code) {
                 let message = format!("`{}` silences nothing here", **code);
                 report.warn(&code.spot, Code::UnusedAllowance, message, Code::UnusedAllowance.explanation());
@@ -87,6 +96,7 @@ pub(super) struct Used {
     pub approvals: BTreeSet<ApprovalName>,
     pub groups: BTreeSet<GroupName>,
     pub targets: BTreeSet<TargetName>,
+    pub calendars: BTreeSet<CalendarName>,
 }
 
 /// Where names are defined.
@@ -95,6 +105,7 @@ pub(super) struct Places<'a> {
     pub groups: &'a BTreeMap<GroupName, Spot>,
     pub targets: &'a BTreeMap<TargetName, Spot>,
     pub approvals: &'a BTreeMap<ApprovalName, Spot>,
+    pub calendars: &'a BTreeMap<CalendarName, Spot>,
     pub roles: &'a BTreeMap<RoleName, Spot>,
     pub people: &'a BTreeMap<Login, Spot>,
     pub params: &'a BTreeMap<(RoleName, ParamName), Spot>,
@@ -107,7 +118,7 @@ pub(super) fn lint(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Rema
     let mut remarks = unused(places, used);
     for (name, rule) in &policy.approvals {
         if let Some(spot) = places.approvals.get(name) {
-            remarks.extend(of_rule(spot, rule, policy));
+            remarks.extend(rules::remarks(spot, rule, policy));
         }
     }
     for (name, role) in &policy.roles {
@@ -132,88 +143,19 @@ fn unused(places: Places<'_>, used: &Used) -> Vec<Remark> {
     for (name, spot) in places.approvals.iter().filter(|(name, _)| !used.approvals.contains(name)) {
         say(spot, Code::UnusedApproval, format!("approval rule `{name}` is never used"));
     }
-    remarks
-}
-
-/// The people behind principals, if all of them are named: teams and `everyone` are known to GitHub only.
-fn named(principals: &BTreeSet<Principal>, policy: &Policy) -> Option<BTreeSet<Login>> {
-    let mut people = BTreeSet::new();
-    for principal in principals {
-        match principal {
-            Principal::User(login) => {
-                people.insert(login.clone());
-            }
-            Principal::Group(name) => people.extend(named(policy.groups.get(name)?, policy)?),
-            // Apps never approve.
-            Principal::App(_) => {}
-            Principal::Team(_) | Principal::Everyone => return None,
-        }
-    }
-    Some(people)
-}
-
-/// Everybody who can ever approve a stage, if all are named.
-fn approvers(stage: &Stage, policy: &Policy) -> Option<BTreeSet<Login>> {
-    named(&stage.everybody(), policy)
-}
-
-fn of_rule(spot: &Spot, rule: &Approval, policy: &Policy) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    let stages: Option<Vec<(BTreeSet<Login>, u32)>> = rule
-        .stages
-        .iter()
-        // Those with a condition may never meet, and people may serve twice if the rule says so.
-        .filter(|stage| stage.when.is_none() && rule.distinct)
-        .map(|stage| approvers(stage, policy).map(|people| (people, stage.required())))
-        .collect();
-    if let Some(stages) = stages.filter(|stages| !can_be_satisfied(stages)) {
-        let needed: u32 = stages.iter().map(|(_, required)| required).sum();
-        let people = if needed == 1 { "one person".to_owned() } else { format!("{needed} different people") };
-        let message = format!("rule `{}` needs {people}, and names too few", rule.name);
-        remarks.push(Remark::about(spot, Code::TooFewPeople, message));
+    for (name, spot) in places.calendars.iter().filter(|(name, _)| !used.calendars.contains(name)) {
+        say(spot, Code::UnusedCalendar, format!("calendar `{name}` is never used"));
     }
     remarks
-}
-
-/// Whether every stage can have its people if nobody serves twice: a maximum matching, by augmenting paths.
-fn can_be_satisfied(stages: &[(BTreeSet<Login>, u32)]) -> bool {
-    let seats: Vec<&BTreeSet<Login>> = stages
-        .iter()
-        .flat_map(|(people, required)| {
-            std::iter::repeat_n(people, usize::try_from(*required).unwrap_or(usize::MAX).min(people.len() + 1))
-        })
-        .collect();
-    let mut serves: BTreeMap<&Login, usize> = BTreeMap::new();
-    (0..seats.len()).all(|seat| find_somebody(seat, &seats, &mut serves, &mut BTreeSet::new()))
-}
-
-fn find_somebody<'a>(
-    seat: usize,
-    seats: &[&'a BTreeSet<Login>],
-    serves: &mut BTreeMap<&'a Login, usize>,
-    asked: &mut BTreeSet<&'a Login>,
-) -> bool {
-    for person in seats.get(seat).copied().into_iter().flatten() {
-        if !asked.insert(person) {
-            continue;
-        }
-        let free = match serves.get(person).copied() {
-            None => true,
-            Some(other) => find_somebody(other, seats, serves, asked),
-        };
-        if free {
-            serves.insert(person, seat);
-            return true;
-        }
-    }
-    false
 }
 
 fn of_role(spot: &Spot, role: &Role, policy: &Policy, places: Places<'_>) -> Vec<Remark> {
     let mut remarks = unused_params(spot, role, policy, places);
     let mut say = |code, message| remarks.push(Remark::about(spot, code, message));
     let name = &role.name;
-    if role.requesters.is_empty() && role.break_glass.is_none() {
+    let nobody = |principals: &BTreeSet<Principal>| policy.written_out(principals).is_empty();
+    let no_emergency = role.break_glass.as_ref().is_none_or(|path| nobody(&path.requesters));
+    if nobody(&role.requesters) && no_emergency {
         say(Code::NobodyMayRequest, format!("nobody may request role `{name}`"));
     }
     for what in open_to_everyone(role, policy) {
@@ -245,33 +187,33 @@ fn of_role(spot: &Spot, role: &Role, policy: &Policy, places: Places<'_>) -> Vec
 /// Who may ask for a role, but without whom its stages have too few people, and which stages. Of teams nobody knows here who is in
 /// them: a stage that names one is left out, and of those who may ask, whoever is named counts; by `everyone`, each approver is.
 fn never_approved(role: &Role, rule: &Approval, policy: &Policy) -> Vec<(String, BTreeSet<Login>)> {
-    let stages: Vec<(&Stage, BTreeSet<Login>)> = rule
+    let stages: Vec<(&Stage, Ways)> = rule
         .stages
         .iter()
         .filter(|stage| stage.when.is_none())
-        .filter_map(|stage| approvers(stage, policy).map(|people| (stage, people)))
+        .filter_map(|stage| ways(stage, policy).map(|ways| (stage, ways)))
         .collect();
-    let everybody: BTreeSet<Login> = stages.iter().flat_map(|(_, people)| people).cloned().collect();
+    let parts = |ways: &Ways| ways.iter().flatten().map(|(people, _)| people.clone()).collect::<Vec<_>>();
+    let everybody: BTreeSet<Login> = stages.iter().flat_map(|(_, ways)| parts(ways)).flatten().collect();
     let mut asking = some_named(&role.requesters, policy);
     if open(&role.requesters, policy) {
         asking.extend(everybody.iter().cloned());
     }
     asking.extend(some_named(&role.may_request_for, policy));
-    let stuck = |stages: &[&(&Stage, BTreeSet<Login>)]| -> BTreeSet<Login> {
-        let needed: u64 = stages.iter().map(|(stage, _)| u64::from(stage.required())).sum();
-        if stages.iter().all(|(_, people)| people.len() as u64 > needed) {
+    let stuck = |stages: &[&(&Stage, Ways)]| -> BTreeSet<Login> {
+        let of_way =
+            |way: &Vec<(BTreeSet<Login>, u32)>| way.iter().map(|(_, required)| u64::from(*required)).sum::<u64>();
+        let needed: u64 = stages.iter().map(|(_, ways)| ways.iter().map(of_way).max().unwrap_or_default()).sum();
+        if stages.iter().flat_map(|(_, ways)| parts(ways)).all(|people| people.len() as u64 > needed) {
             // There are enough whoever is left out.
             return BTreeSet::new();
         }
         let without = |login: Option<&Login>| {
-            let seats: Vec<(BTreeSet<Login>, u32)> = stages
-                .iter()
-                .map(|(stage, people)| {
-                    let left = people.iter().filter(|person| Some(*person) != login).cloned().collect();
-                    (left, stage.required())
-                })
-                .collect();
-            can_be_satisfied(&seats)
+            let left = |(people, required): &(BTreeSet<Login>, u32)| {
+                (people.iter().filter(|person| Some(*person) != login).cloned().collect(), *required)
+            };
+            let ways = |ways: &Ways| ways.iter().map(|way| way.iter().map(left).collect()).collect();
+            can_be_satisfied(&stages.iter().map(|(_, of_stage)| ways(of_stage)).collect::<Vec<Ways>>())
         };
         if !without(None) {
             // Then it is nobody's: that is another remark.
@@ -380,28 +322,33 @@ fn overlaps(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let given: BTreeMap<&RoleName, BTreeSet<_>> =
         policy.roles.values().map(|role| (&role.name, role.entitlements.iter().map(said).collect())).collect();
+    // Terms are the same only under the same rule.
     let mut givers: BTreeMap<_, Vec<&Role>> = BTreeMap::new();
     for role in policy.roles.values() {
         for entitlement in given.get(&role.name).into_iter().flatten() {
-            givers.entry(entitlement).or_default().push(role);
+            givers.entry((&role.approval, entitlement)).or_default().push(role);
         }
     }
+    let mut left = MOST_COMPARED;
     for small in policy.roles.values() {
         let Some(wanted) = given.get(&small.name) else { continue };
-        // Whoever gives all of it gives the rarest of it. What hundreds give is no hint, and comparing them all would take too long.
-        let rarest = wanted.iter().filter_map(|entitlement| givers.get(entitlement)).min_by_key(|roles| roles.len());
-        let Some(rarest) = rarest.filter(|roles| roles.len() <= MOST_COMPARED) else { continue };
-        for large in rarest.iter().filter(|large| large.name != small.name) {
-            let Some(theirs) = given.get(&large.name) else { continue };
+        // Whoever gives all of it gives the rarest of it.
+        let rarest = wanted.iter().filter_map(|entitlement| givers.get(&(&small.approval, entitlement)));
+        let Some(rarest) = rarest.min_by_key(|roles| roles.len()) else { continue };
+        let mut larger = rarest.iter().take(left).filter(|large| large.name != small.name);
+        left = left.saturating_sub(rarest.len());
+        // One that does is enough.
+        let found = larger.find_map(|large| {
+            let theirs = given.get(&large.name).filter(|_| is_as_easy(large, small))?;
             let same = theirs == wanted;
             // Of two that are alike one is told.
-            let covers = wanted.is_subset(theirs) && (!same || large.name < small.name);
-            if covers && is_as_easy(large, small) {
-                let what = if same { "the same as" } else { "all of" };
-                let message = format!("`{}` gives {what} `{}`, on the same terms", large.name, small.name);
-                remarks
-                    .extend(places.roles.get(&small.name).map(|spot| Remark::about(spot, Code::RoleOverlap, message)));
-            }
+            let covers = wanted.is_subset(theirs) && (!same || large.name < small.name || !is_as_easy(small, large));
+            covers.then_some((large, same))
+        });
+        if let (Some((large, same)), Some(spot)) = (found, places.roles.get(&small.name)) {
+            let what = if same { "the same as" } else { "all of" };
+            let message = format!("`{}` gives {what} `{}`, on the same terms", large.name, small.name);
+            remarks.push(Remark::about(spot, Code::RoleOverlap, message));
         }
     }
     remarks
@@ -437,23 +384,35 @@ pub fn unused_ceilings(policy: &Policy, durations: &BTreeMap<RoleName, Vec<Durat
 /// People who are the same person in some other system.
 fn shared_mappings(policy: &Policy, places: Places<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    let mut seen: BTreeMap<(&str, &str), &Login> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, String), &Login> = BTreeMap::new();
     for (login, person) in &policy.people {
         let own = [("email", &person.email), ("postgres", &person.postgres)];
-        let own = own.into_iter().filter_map(|(system, name)| name.as_deref().map(|name| (system, name)));
-        let others = person.other.iter().map(|(system, name)| (system.as_str(), name.as_str()));
-        for (system, name) in own.chain(others) {
-            match seen.get(&(system, name)) {
+        let own = own.into_iter().filter_map(|(system, name)| name.as_deref().map(|name| (system, name.to_owned())));
+        let others = person.other.iter().map(|(system, name)| (system.as_str(), name.clone()));
+        let keys = person.ssh_keys.iter().map(|key| ("ssh_keys", key_alone(key)));
+        let names: BTreeSet<(&str, String)> = own.chain(others).chain(keys).collect();
+        for (system, name) in names {
+            // Addresses have no case.
+            let alike = if system == "email" { name.to_ascii_lowercase() } else { name.clone() };
+            match seen.get(&(system, alike.clone())) {
                 Some(first) => {
-                    let message = format!("`{login}` and `{first}` are both `{name}` in `{system}`");
+                    let message = match system {
+                        "ssh_keys" => format!("`{login}` and `{first}` have the same SSH key"),
+                        _ => format!("`{login}` and `{first}` are both `{name}` in `{system}`"),
+                    };
                     let spot = places.people.get(login);
                     remarks.extend(spot.map(|spot| Remark::about(spot, Code::SharedMapping, message)));
                 }
                 None => {
-                    seen.insert((system, name), login);
+                    seen.insert((system, alike), login);
                 }
             }
         }
     }
     remarks
+}
+
+/// A public key without the comment behind it.
+fn key_alone(key: &str) -> String {
+    key.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

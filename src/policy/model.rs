@@ -257,6 +257,9 @@ pub struct BreakGlass {
     pub review_within: Duration,
 }
 
+/// The name of the stage in which a sponsor vouches for a machine.
+pub const SPONSOR: &str = "sponsor";
+
 /// What holds for requests by bots and AI agents, or for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machines {

@@ -132,6 +132,8 @@ names! {
     StageName, "stage name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
     /// A parameter of a role.
     ParamName, "parameter name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
+    /// A stream of events, besides the ledger.
+    StreamName, "stream name", is_plain_name, "use lower-case letters, digits, `-` and `_`, at most 100 characters, starting with a letter or digit";
     /// An organisation on GitHub.
     OrganisationName, "organisation", is_login, "use the name in its address on GitHub";
     /// The name of a grant's file without `grants/` and `.yaml`.

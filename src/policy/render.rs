@@ -78,19 +78,11 @@ fn sarif_result(finding: &Finding) -> serde_json::Value {
         Severity::Note => "note",
     };
     let place = finding.place;
-    // Lines and columns count from 1 there; a finding about the whole file has neither.
-    let mut region = serde_json::Map::new();
-    if place.line > 0 {
-        region.insert("startLine".to_owned(), place.line.into());
-        if place.column > 0 {
-            region.insert("startColumn".to_owned(), place.column.into());
-            region.insert("endColumn".to_owned(), (place.column + place.length.max(1)).into());
-        }
-    }
-    let mut location = json!({ "artifactLocation": { "uri": uri(&finding.file) } });
-    if let (Some(location), false) = (location.as_object_mut(), region.is_empty()) {
-        location.insert("region".to_owned(), region.into());
-    }
+    // Lines and columns count from 1 there. GitHub shows nothing that has no place, so what is about a whole file is at its beginning.
+    let (line, column) = (place.line.max(1), place.column.max(1));
+    let region =
+        json!({ "startLine": line, "startColumn": column, "endLine": line, "endColumn": column + place.length.max(1) });
+    let location = json!({ "artifactLocation": { "uri": uri(&finding.file) }, "region": region });
     let help = if finding.help.is_empty() { String::new() } else { format!(". {}", finding.help) };
     json!({
         "ruleId": finding.code,

@@ -20,8 +20,8 @@ pub const GRANT_LIMIT: usize = 64 * 1024;
 pub(super) const MOST_PARAMS: usize = 50;
 
 /// Characters of a reason, a ticket and the value of a parameter.
-const LONGEST_REASON: usize = 1_000;
-const LONGEST_TICKET: usize = 200;
+pub(super) const LONGEST_REASON: usize = 1_000;
+pub(super) const LONGEST_TICKET: usize = 200;
 const LONGEST_PARAM: usize = 255;
 
 /// What somebody asks for. Well formed in itself; whether it is allowed is for `access::decide`.
@@ -191,15 +191,31 @@ pub(crate) fn is_deceptive(c: char) -> bool {
 
 /// Reads the request in the file at `path`. With a policy, near names are suggested; whether it is allowed is judged elsewhere.
 pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request, Vec<Finding>> {
+    match read_in_part(path, bytes, policy) {
+        (Some(request), findings) if findings.is_empty() => Ok(request),
+        (_, findings) => Err(findings),
+    }
+}
+
+/// The same, with what can be read of a request in which something is wrong: never to be granted, only to find what else is.
+pub(super) fn read_in_part(path: &str, bytes: &[u8], policy: Option<&Policy>) -> (Option<Request>, Vec<Finding>) {
     let mut reader = Reader { path, findings: Vec::new(), places: BTreeMap::new() };
     let slug: Option<Slug> =
         path.strip_prefix("grants/").and_then(|name| name.strip_suffix(".yaml")).and_then(|stem| stem.parse().ok());
     let Some(slug) = slug else {
         let message = "only `grants/<slug>.yaml` may be in `grants/`".to_owned();
         reader.refuse(Place::default(), Code::GrantPath, message, "Name it with lower-case letters, digits and `-`.");
-        return Err(reader.findings);
+        return (None, reader.findings);
     };
-    let node = yaml::read(path, bytes, GRANT_LIMIT).map_err(|finding| vec![finding])?;
+    let node = match yaml::read(path, bytes, GRANT_LIMIT) {
+        Ok(node) => node,
+        // A request has a code of its own for that.
+        Err(finding) if finding.code == Code::TooLarge => {
+            let (code, help) = (Code::FileTooLarge, Code::FileTooLarge.explanation().to_owned());
+            return (None, vec![Finding { code, help, ..finding }]);
+        }
+        Err(finding) => return (None, vec![finding]),
+    };
     // What is wrong with the shape of one field does not hide what is wrong with another.
     let mut shape = Report::default();
     RequestFile::decode(&node, &mut shape);
@@ -216,24 +232,21 @@ pub fn read(path: &str, bytes: &[u8], policy: Option<&Policy>) -> Result<Request
     let params = field(&node, "params").map(|written| params(&mut reader, &written)).unwrap_or_default();
     let mut findings = shape.findings;
     findings.append(&mut reader.findings);
-    match (role, duration, reason) {
-        (Some(role), Some(duration), Some(reason)) if findings.is_empty() => Ok(Request {
-            slug,
-            subject,
-            role,
-            duration,
-            reason,
-            ticket,
-            start,
-            break_glass: break_glass.is_some_and(|value| *value),
-            params,
-            places: reader.places,
-        }),
-        _ => {
-            findings.sort();
-            Err(findings)
-        }
-    }
+    findings.sort();
+    let places = reader.places;
+    let request = role.zip(duration).zip(reason).map(|((role, duration), reason)| Request {
+        slug,
+        subject,
+        role,
+        duration,
+        reason,
+        ticket,
+        start,
+        break_glass: break_glass.is_some_and(|value| *value),
+        params,
+        places,
+    });
+    (request, findings)
 }
 
 /// A field, if it is there and of the right kind.
@@ -281,6 +294,7 @@ fn params(reader: &mut Reader<'_>, file: &Entries<String, At<ParamValue>>) -> BT
         match parsed {
             Ok(parsed) => {
                 reader.places.insert(format!("params.{parsed}"), value.place());
+                let found = reader.findings.len();
                 if let ParamValue::String(text) = &**value {
                     let length = text.chars().count();
                     if length == 0 || length > LONGEST_PARAM {
@@ -293,7 +307,9 @@ fn params(reader: &mut Reader<'_>, file: &Entries<String, At<ParamValue>>) -> BT
                         reader.refuse(value.place(), Code::HiddenText, message, Code::HiddenText.explanation());
                     }
                 }
-                params.insert(parsed, (**value).clone());
+                if reader.findings.len() == found {
+                    params.insert(parsed, (**value).clone());
+                }
             }
             Err(error) => reader.refuse(name.place(), Code::BadName, error.to_string(), ""),
         }

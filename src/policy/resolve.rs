@@ -1,11 +1,12 @@
 //! From documents to a policy: names point at things that exist, groups are flattened, expressions are compiled. Findings
 //! collect; a policy comes out only if none of them is an error.
 
-mod approvals;
+pub(super) mod approvals;
 mod people;
-mod roles;
+pub(super) mod roles;
 pub(super) mod tests;
 mod uses;
+mod widening;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -69,7 +70,7 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
     // Without one of its files everything that refers to it would look wrong.
     let policy = whole.then(|| resolver.resolve(documents));
     let of_repository = policy.iter().filter_map(|policy| resolver.unchangeable(policy)).collect();
-    let Report { findings, made } = resolver.report;
+    let Report { findings, made, .. } = resolver.report;
     let mut findings = where_it_differs(findings, &made);
     findings.sort();
     findings.dedup();
@@ -170,6 +171,8 @@ struct Resolver<'a> {
     whens: BTreeMap<(ApprovalName, StageName), At<String>>,
     /// Roles of which a stage with a condition always counts.
     always_approved: BTreeSet<RoleName>,
+    /// Where stages widen.
+    widenings: Vec<widening::Widening>,
     /// Where parameters are declared.
     params: BTreeMap<(RoleName, ParamName), Spot>,
 }
@@ -280,7 +283,7 @@ impl Resolver<'_> {
                 }
             }
             templates.extend(document.templates.0);
-            policy.tests.extend(document.tests);
+            policy.tests.extend(document.tests.0);
         }
         // A template nobody extends has mistakes all the same.
         for (name, template) in templates {
@@ -289,6 +292,7 @@ impl Resolver<'_> {
             }
         }
         self.check_approvals(&policy);
+        self.check_widenings(&policy);
         self.check_uses(&policy);
         self.check_tests(&policy);
         let broken = self.report.findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -297,6 +301,7 @@ impl Resolver<'_> {
                 groups: &self.groups,
                 targets: &self.target_places,
                 approvals: &self.approvals,
+                calendars: &self.calendar_places,
                 roles: &self.roles,
                 people: &self.people,
                 params: &self.params,
@@ -383,7 +388,8 @@ impl Resolver<'_> {
     /// A finding if nobody could change this policy. For a whole repository only.
     fn unchangeable(&self, policy: &Policy) -> Option<Finding> {
         let code = Code::Unchangeable;
-        if policy.settings.policy_approval.is_some() || self.allowed.contains(&code) {
+        let unread = self.settings.as_ref().is_some_and(|settings| self.report.is_partial(settings));
+        if policy.settings.policy_approval.is_some() || self.allowed.contains(&code) || unread {
             return None;
         }
         let spot = self.settings.as_ref().or(self.approvals.values().next()).or(self.roles.values().next());
@@ -399,10 +405,14 @@ impl Resolver<'_> {
 
     /// What people read is what is there: no invisible and no control characters.
     fn readable(&mut self, what: &str, text: &At<String>) -> bool {
+        self.readable_at(what, text, &text.spot)
+    }
+
+    fn readable_at(&mut self, what: &str, text: &str, spot: &Spot) -> bool {
         let hidden = text.chars().find(|c| is_deceptive(*c));
         if let Some(c) = hidden {
             let message = format!("{what} has the invisible or control character U+{:04X}", u32::from(c));
-            self.report.error(&text.spot, Code::HiddenText, message, Code::HiddenText.explanation());
+            self.report.error(spot, Code::HiddenText, message, Code::HiddenText.explanation());
         }
         hidden.is_none()
     }

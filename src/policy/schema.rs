@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 use super::document::PolicyFile;
-use super::request::{MOST_PARAMS, RequestFile, sentence};
+use super::request::{LONGEST_REASON, LONGEST_TICKET, MOST_PARAMS, RequestFile, sentence};
+use super::resolve::approvals::MOST_REQUIRED;
+use super::resolve::roles::MOST_AT_ONCE;
 use super::resolve::tests::LONGEST_NAME;
 use super::yaml::{Decode, Schemas};
 
@@ -40,6 +42,12 @@ impl Shape {
         schemas.change("ParamDoc", |shape| {
             shape.insert("oneOf".to_owned(), json!([{ "required": ["type"] }, { "required": ["one_of"] }]));
         });
+        // Who approves is said in one way, and how many of them beside it.
+        schemas.change("StageDoc", |shape| {
+            let ways = ["approvers", "all_of", "any_of"].map(|key| json!({ "required": [key] }));
+            shape.insert("oneOf".to_owned(), json!(ways));
+            shape.insert("dependencies".to_owned(), json!({ "required": ["approvers"] }));
+        });
         let mut demand = |name: &str, key: &str, what: &str, value: Value| {
             schemas.change(name, |shape| {
                 if let Some(property) = shape.get_mut("properties").and_then(|keys| keys.get_mut(key)) {
@@ -49,8 +57,30 @@ impl Shape {
         };
         demand("ParamDoc", "one_of", "minItems", 1.into());
         demand("SshDoc", "principals", "minItems", 1.into());
+        for (name, key) in [
+            ("StageDoc", "approvers"),
+            ("StageDoc", "all_of"),
+            ("StageDoc", "any_of"),
+            ("PartDoc", "approvers"),
+            ("EscalationDoc", "to"),
+            ("CalendarDoc", "days"),
+        ] {
+            demand(name, key, "minItems", 1.into());
+        }
+        for (name, key, most) in [
+            ("StageDoc", "required", MOST_REQUIRED),
+            ("PartDoc", "required", MOST_REQUIRED),
+            ("StageDoc", "ask", u32::MAX),
+            ("RoleDoc", "limit", MOST_AT_ONCE),
+        ] {
+            demand(name, key, "minimum", 1.into());
+            demand(name, key, "maximum", most.into());
+        }
+        demand("CalendarDoc", "hours", "pattern", HOURS.into());
         demand("RequestFile", "params", "maxProperties", MOST_PARAMS.into());
         demand("PolicyTest", "name", "pattern", sentence(LONGEST_NAME).into());
+        demand("TestRequest", "reason", "pattern", sentence(LONGEST_REASON).into());
+        demand("TestRequest", "ticket", "pattern", sentence(LONGEST_TICKET).into());
         for name in ["SettingsDoc", "RoleDoc", "ApprovalDoc"] {
             let reason = json!({ "type": ["string", "number"], "pattern": r"\S" });
             demand(name, "allow", "additionalProperties", reason);
@@ -79,8 +109,11 @@ impl Shape {
     }
 }
 
+/// From one time of day to another; that the second is later, no pattern says.
+const HOURS: &str = r"^\s*([01][0-9]|2[0-3]):[0-5][0-9]\s*-\s*(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\s*$";
+
 /// The shapes in which `${each.COLUMN}` can stand for any value.
-const FROM_TABLES: [&str; 12] = [
+const FROM_TABLES: [&str; 14] = [
     "RoleDoc",
     "ConditionDoc",
     "BreakGlassDoc",
@@ -91,6 +124,8 @@ const FROM_TABLES: [&str; 12] = [
     "SshDoc",
     "ApprovalDoc",
     "StageDoc",
+    "PartDoc",
+    "MachinesDoc",
     "EscalationDoc",
     "TargetMap",
 ];

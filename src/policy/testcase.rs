@@ -107,10 +107,10 @@ document! {
         role: Stated<RoleName>,
         /// For how long.
         duration: Duration,
-        /// Why.
-        reason: String = String::new(),
+        /// Why; the name of the test, if left out.
+        reason: Option<Stated<String>> = None,
         /// The ticket.
-        ticket: Option<String> = None,
+        ticket: Option<Stated<String>> = None,
         /// The planned start, RFC 3339.
         start: Option<DateTime<Utc>> = None,
         /// The emergency path.
@@ -140,6 +140,10 @@ document! {
         now: Option<DateTime<Utc>> = None,
         /// How long the open stage has been open, for escalation.
         elapsed: Option<Duration> = None,
+        /// How many others have the role while the request would, for its `limit`. Left out: nobody has it.
+        active_grants: Option<u32> = None,
+        /// When the role was denied to the subject, RFC 3339, for the rule's `cool_down`. Left out: never.
+        denied_at: Option<Vec<DateTime<Utc>>> = None,
     }
 }
 
@@ -181,8 +185,8 @@ impl TestRequest {
             subject: Some(self.subject.login().clone()),
             role: self.role.value.clone(),
             duration: self.duration,
-            reason: self.reason.clone(),
-            ticket: self.ticket.clone(),
+            reason: self.reason.as_ref().map_or(name, |reason| reason.value.as_str()).trim().to_owned(),
+            ticket: self.ticket.as_ref().map(|ticket| ticket.trim().to_owned()),
             start: self.start,
             break_glass: self.break_glass,
             params: self.params.clone(),

@@ -57,9 +57,9 @@ impl Refusal {
     }
 }
 
-const COLUMNS: &str = "SELECT repository, body, revert_pull FROM grants";
+pub(super) const COLUMNS: &str = "SELECT repository, body, revert_pull FROM grants";
 
-fn grant_row(row: &AnyRow) -> Result<GrantRow, StoreError> {
+pub(super) fn grant_row(row: &AnyRow) -> Result<GrantRow, StoreError> {
     let repository: String = row.try_get("repository")?;
     let body: String = row.try_get("body")?;
     Ok(GrantRow {

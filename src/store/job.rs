@@ -31,6 +31,10 @@ pub enum Job {
     Messages(RepositoryName, u64),
     /// Make a target as it is due to be.
     Target(TargetName),
+    /// See whether what was given on a target is still there.
+    Drift(TargetName),
+    /// See who uses what they have on a target.
+    Sessions(TargetName),
     /// See that what happened is on the branch of the ledger, and nothing else.
     Ledger(RepositoryName),
     /// See whether webhooks went astray.
@@ -73,7 +77,7 @@ impl Job {
             Self::Ledger(repository) => repository.owner(),
             Self::Start(repository, _) | Self::Revert(repository, _) => repository.owner(),
             Self::Emergency(repository, _) => repository.owner(),
-            Self::Grant(..) | Self::Target(_) | Self::Redeliver | Self::Tidy => "",
+            Self::Grant(..) | Self::Target(_) | Self::Sessions(_) | Self::Drift(_) | Self::Redeliver | Self::Tidy => "",
         }
     }
 }
@@ -97,6 +101,8 @@ impl fmt::Display for Job {
             Self::Cleanse(repository) => write!(f, "cleanse {repository}"),
             Self::Messages(repository, number) => write!(f, "messages {repository} {number}"),
             Self::Target(name) => write!(f, "target {name}"),
+            Self::Drift(name) => write!(f, "drift {name}"),
+            Self::Sessions(name) => write!(f, "sessions {name}"),
             Self::Ledger(repository) => write!(f, "ledger {repository}"),
             Self::Redeliver => f.write_str("redeliver"),
             Self::Tidy => f.write_str("tidy"),
@@ -137,6 +143,8 @@ impl FromStr for Job {
                 repository.parse().ok().zip(grant.parse().ok()).map(|(r, g)| Self::Emergency(r, g))
             }
             ["target", name] => name.parse().ok().map(Self::Target),
+            ["drift", name] => name.parse().ok().map(Self::Drift),
+            ["sessions", name] => name.parse().ok().map(Self::Sessions),
             ["redeliver"] => Some(Self::Redeliver),
             ["tidy"] => Some(Self::Tidy),
             _ => None,

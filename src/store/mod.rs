@@ -21,6 +21,8 @@ mod patience;
 mod pulls;
 mod pushes;
 mod rebuild;
+mod sessions;
+mod streams;
 mod work;
 
 use std::str::FromStr;
@@ -43,6 +45,8 @@ pub use messages::Message;
 use patience::InTime;
 pub use pulls::{Asking, Published};
 pub use rebuild::Unreadable;
+pub use sessions::OpenSession;
+pub use streams::StreamBacklog;
 pub use work::{Backlog, Claim, Waiting};
 
 /// PostgreSQL's indexes take 2,700 bytes; paths and people's keys may be longer.

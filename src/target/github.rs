@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Observed, Receipt, Target, TargetError, still_fresh};
+use super::{Drift, Observed, Receipt, Target, TargetError, still_fresh};
 use crate::access::facts::Account;
 use crate::github::{App, GithubError, Membership, Repository};
 use crate::policy::entitlement::{Access, Entitlement};
@@ -18,6 +18,7 @@ use crate::policy::name::{RepositoryName, TeamSlug, UserId};
 pub struct GithubTeams {
     app: App,
     repository: RepositoryName,
+    drift: Drift,
 }
 
 impl std::fmt::Debug for GithubTeams {
@@ -29,7 +30,12 @@ impl std::fmt::Debug for GithubTeams {
 impl GithubTeams {
     /// The teams that the app's installation at `repository` can change.
     pub fn new(app: App, repository: RepositoryName) -> Self {
-        Self { app, repository }
+        Self { app, repository, drift: Drift::default() }
+    }
+
+    /// The same, with what is done about drift.
+    pub fn on_drift(self, drift: Drift) -> Self {
+        Self { drift, ..self }
     }
 
     async fn open(&self) -> Result<Repository, TargetError> {
@@ -69,6 +75,10 @@ fn wanted(entitlement: &Entitlement) -> Result<(&TeamSlug, UserId), TargetError>
 
 #[async_trait]
 impl Target for GithubTeams {
+    fn drift(&self) -> Drift {
+        self.drift
+    }
+
     fn kind(&self) -> TargetKind {
         TargetKind::Github
     }

@@ -13,7 +13,7 @@ pub mod postgres;
 pub mod settings;
 pub mod ssh;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,49 @@ pub trait Target: Send + Sync + std::fmt::Debug {
         receipt: Option<&Receipt>,
         now: DateTime<Utc>,
     ) -> Result<Receipt, TargetError>;
+
+    /// What is done about access that somebody else took away; ignored where [`Target::observe`] cannot tell.
+    fn drift(&self) -> Drift {
+        Drift::Ignore
+    }
+
+    /// Whether [`Target::sessions`] can tell anything.
+    fn sees_sessions(&self) -> bool {
+        false
+    }
+
+    /// What the subjects of these entitlements have open on the system now, [`MOST_SESSIONS`] a subject at most. That they use what
+    /// the entitlement gives is not said by it: a system tells who is there, seldom by which of their rights.
+    async fn sessions(&self, _of: &BTreeSet<Entitlement>) -> Result<Vec<(Entitlement, Session)>, TargetError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What is done about access that Daypass gave and somebody else took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// Nobody looks.
+    Ignore,
+    /// It is told: whoever took it away may have had a reason.
+    #[default]
+    Report,
+    /// It is told, and given again.
+    Repair,
+}
+
+/// How many sessions of one subject are told of at a time.
+pub const MOST_SESSIONS: i64 = 100;
+
+/// A session of a subject on a target, as the target tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Session {
+    /// Tells it apart from the others that are open, and if `opened_at` is known from all others.
+    pub key: String,
+    /// When it began, if the target tells.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// What it is, in a few words. Hostile text: programs call themselves as they like.
+    pub what: String,
 }
 
 /// What `observe` saw.

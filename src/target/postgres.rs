@@ -7,6 +7,7 @@
 //! server's log has it once. Each statement is a transaction of its own. One that spanned the look as well would stay open where a
 //! process is suspended between the two, and whoever revoked meanwhile would not see what it is about to commit.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 
-use super::{Observed, Receipt, Target, TargetError, still_fresh};
+use super::{Drift, MOST_SESSIONS, Observed, Receipt, Session, Target, TargetError, still_fresh};
 use crate::policy::entitlement::{Access, Entitlement};
 use crate::policy::model::TargetKind;
 
@@ -24,6 +25,7 @@ use crate::policy::model::TargetKind;
 pub struct Postgres {
     pool: PgPool,
     terminate_sessions: bool,
+    drift: Drift,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -48,7 +50,12 @@ impl Postgres {
             .acquire_timeout(Duration::from_secs(10))
             .idle_timeout(Duration::from_secs(60))
             .connect_lazy_with(options);
-        Ok(Self { pool, terminate_sessions })
+        Ok(Self { pool, terminate_sessions, drift: Drift::default() })
+    }
+
+    /// The same, with what is done about drift.
+    pub fn on_drift(self, drift: Drift) -> Self {
+        Self { drift, ..self }
     }
 
     async fn is_member(&self, role: &str, login: &str) -> Result<bool, TargetError> {
@@ -199,5 +206,51 @@ impl Target for Postgres {
             }
         }
         Ok(Receipt { summary, ..Receipt::default() })
+    }
+
+    fn drift(&self) -> Drift {
+        self.drift
+    }
+
+    fn sees_sessions(&self) -> bool {
+        true
+    }
+
+    /// Since when a session is open, only `pg_read_all_stats` may know; who is connected to which database, everybody.
+    /// Addresses are not asked for: they are personal data, and the server's own log has them.
+    async fn sessions(&self, of: &BTreeSet<Entitlement>) -> Result<Vec<(Entitlement, Session)>, TargetError> {
+        let logins: BTreeSet<&str> = of.iter().filter_map(|one| wanted(one).ok()).map(|(_, login)| login).collect();
+        let rows = sqlx::query(
+            "SELECT usename::text, pid, datname::text, application_name, (extract(epoch FROM backend_start) * 1000)::bigint \
+             FROM (SELECT *, row_number() OVER (PARTITION BY usename ORDER BY pid) AS nth FROM pg_stat_activity \
+             WHERE usename = ANY($1) AND pid <> pg_backend_pid() AND COALESCE(backend_type, 'client backend') = 'client backend') AS a \
+             WHERE nth <= $2",
+        )
+        .bind(logins.into_iter().map(str::to_owned).collect::<Vec<String>>())
+        .bind(MOST_SESSIONS)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failure)?;
+        let mut sessions = Vec::new();
+        for row in rows {
+            let login: String = row.try_get(0).map_err(failure)?;
+            let pid: i32 = row.try_get(1).map_err(failure)?;
+            let text =
+                |nth: usize| row.try_get::<Option<String>, _>(nth).map(Option::unwrap_or_default).map_err(failure);
+            let (database, program) = (text(2)?, text(3)?);
+            let began: Option<i64> = row.try_get(4).map_err(failure)?;
+            let what = match program.as_str() {
+                "" => format!("database {database}"),
+                program => format!("database {database}, program {program}"),
+            };
+            let session = Session {
+                key: format!("process {pid}"),
+                opened_at: began.and_then(DateTime::from_timestamp_millis),
+                what,
+            };
+            let theirs = of.iter().filter(|one| wanted(one).is_ok_and(|(_, of)| of == login));
+            sessions.extend(theirs.map(|one| (one.clone(), session.clone())));
+        }
+        Ok(sessions)
     }
 }

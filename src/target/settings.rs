@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::github::GithubTeams;
 use super::postgres::Postgres;
 use super::ssh::{Accounts, Ssh};
-use super::{TargetError, Targets};
+use super::{Drift, TargetError, Targets};
 use crate::github::App;
 use crate::policy::name::{RepositoryName, TargetName};
 
@@ -26,10 +26,14 @@ pub enum TargetSettings {
     Ssh(SshSettings),
 }
 
-/// `github: {}`
+/// `github: { drift: report }`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GithubSettings {}
+pub struct GithubSettings {
+    /// What is done about memberships that somebody else took away.
+    #[serde(default)]
+    pub drift: Drift,
+}
 
 /// `postgres: { url_file: …, terminate_sessions: true }`
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +45,9 @@ pub struct PostgresSettings {
     pub url_file: Option<PathBuf>,
     /// Whether running sessions of the grantee are ended on revoke; true unless set.
     pub terminate_sessions: Option<bool>,
+    /// What is done about memberships that somebody else took away.
+    #[serde(default)]
+    pub drift: Drift,
 }
 
 /// `ssh: { ca_key_file: …, krl_file: … }`
@@ -90,7 +97,9 @@ fn one(
 ) -> Result<Arc<dyn super::Target>, TargetError> {
     let accounts = || Accounts { app: app.clone(), repository: repository.clone() };
     Ok(match settings {
-        TargetSettings::Github(GithubSettings {}) => Arc::new(GithubTeams::new(app.clone(), repository.clone())),
+        TargetSettings::Github(github) => {
+            Arc::new(GithubTeams::new(app.clone(), repository.clone()).on_drift(github.drift))
+        }
         TargetSettings::Postgres(postgres) => {
             let url = match (&postgres.url, &postgres.url_file) {
                 (Some(url), None) => url.clone(),
@@ -101,7 +110,7 @@ fn one(
                 }
                 _ => return Err(TargetError::Permanent("give either `url` or `url_file`".to_owned())),
             };
-            Arc::new(Postgres::new(&url, postgres.terminate_sessions.unwrap_or(true))?)
+            Arc::new(Postgres::new(&url, postgres.terminate_sessions.unwrap_or(true))?.on_drift(postgres.drift))
         }
         TargetSettings::Ssh(ssh) => Arc::new(Ssh::open(
             &ssh.ca_key_file,

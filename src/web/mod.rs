@@ -1,6 +1,8 @@
-//! axum: the webhook entrance, health and metrics.
+//! axum: the webhook entrance, reports of sessions, health and metrics.
 //!
 //! A webhook is believed only if its signature is right, acknowledged only when it is on disk, and read only afterwards.
+
+mod sessions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,26 +34,43 @@ const HEALTH_KEPT: Duration = Duration::from_secs(1);
 /// When the database was looked at, and what was the matter with it.
 type Health = (Instant, Result<(), Reason>);
 
+/// With which secrets who may send what; two while one is being changed.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// Those GitHub signs webhooks with.
+    pub webhooks: Vec<SecretString>,
+    /// Those reports of sessions are signed with. Without any, none are taken.
+    pub sessions: Vec<SecretString>,
+}
+
+impl From<Vec<SecretString>> for Secrets {
+    fn from(webhooks: Vec<SecretString>) -> Self {
+        Self { webhooks, sessions: Vec::new() }
+    }
+}
+
 #[derive(Clone)]
 struct Entrance {
     engine: Engine,
-    secrets: Arc<[SecretString]>,
+    secrets: Arc<Secrets>,
     health: Arc<Mutex<Option<Health>>>,
     stopping: watch::Receiver<bool>,
 }
 
-/// Everything that is served. `secrets` are those webhooks may be signed with: two while they are being changed. Once `stopping`
-/// holds true, load balancers are told to leave; webhooks that still come are taken, for whoever carries on.
-pub fn router(engine: Engine, secrets: Vec<SecretString>, stopping: watch::Receiver<bool>) -> Router {
+/// Everything that is served. Once `stopping` holds true, load balancers are told to leave; webhooks that still come are taken, for
+/// whoever carries on.
+pub fn router(engine: Engine, secrets: impl Into<Secrets>, stopping: watch::Receiver<bool>) -> Router {
+    let secrets = Arc::new(secrets.into());
     let header = |name: &'static str, value: &'static str| {
         SetResponseHeaderLayer::overriding(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     Router::new()
         .route("/webhooks/github", post(webhook).layer(DefaultBodyLimit::max(LARGEST_PAYLOAD)))
+        .route("/api/v1/sessions", post(sessions::report).layer(DefaultBodyLimit::max(sessions::LARGEST)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Entrance { engine, secrets: secrets.into(), health: Arc::default(), stopping })
+        .with_state(Entrance { engine, secrets, health: Arc::default(), stopping })
         .layer(header("x-content-type-options", "nosniff"))
         .layer(header("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
         .layer(header("cache-control", "no-store"))
@@ -62,7 +81,7 @@ pub fn router(engine: Engine, secrets: Vec<SecretString>, stopping: watch::Recei
 /// Takes a webhook: signature over the raw body first, then to disk, then 202.
 async fn webhook(State(entrance): State<Entrance>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if !is_signed(&entrance.secrets, text("x-hub-signature-256"), &body) {
+    if !is_signed(&entrance.secrets.webhooks, text("x-hub-signature-256"), &body) {
         return (StatusCode::UNAUTHORIZED, "the signature is missing or wrong\n").into_response();
     }
     let valid = |text: &&str| !text.is_empty() && text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic());

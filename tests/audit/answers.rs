@@ -191,3 +191,25 @@ async fn the_report_is_a_page_by_itself() {
     let (_, json, _) = clone.audit(&["report", "--json"]);
     assert!(serde_json::from_str::<Value>(&json).unwrap()["suggestions"].is_array());
 }
+
+#[tokio::test]
+async fn the_report_arranges_the_evidence_by_the_controls_of_a_framework() {
+    let clone = a_clone().await;
+    for (framework, controls) in [
+        ("soc2", &["CC6.1", "CC6.2", "CC6.3", "CC7.2", "CC7.3", "CC8.1"][..]),
+        ("hipaa", &["§ 164.308(a)(4)(ii)(B)", "§ 164.312(a)(2)(ii)", "§ 164.312(b)"]),
+        ("iso27001", &["A.5.3", "A.5.15", "A.5.18", "A.8.2", "A.8.15"]),
+        ("pci", &["7.2.4", "8.2.5", "10.3.4", "10.5.1"]),
+    ] {
+        let (code, page, complaint) = clone.audit(&["report", "--control", framework]);
+        assert_eq!((code, complaint.as_str()), (0, ""));
+        for control in controls {
+            assert!(page.contains(&format!("<h3>{control}: ")), "{control} is missing");
+        }
+        assert!(page.contains("Not in the record: ") && page.contains("alice-orders#1"), "{page}");
+        assert!(!page.contains("http://") && !page.contains("https://"), "a page by itself");
+    }
+    assert!(clone.audit(&["report", "--control", "soc2"]).1.contains("1 grants: 1 were approved by a person"));
+    let (code, _, complaint) = clone.audit(&["report", "--control", "sox"]);
+    assert_eq!((code, complaint.contains("iso27001")), (2, true), "{complaint}");
+}

@@ -98,10 +98,15 @@ impl Clone {
 
     /// `daypass audit`: exit code, what it printed, what it complained of.
     pub fn audit(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.daypass(&[&["audit"], arguments].concat())
+    }
+
+    /// `daypass` on the clone: exit code, what it printed, what it complained of.
+    pub fn daypass(&self, arguments: &[&str]) -> (i32, String, String) {
         let output: Output = Command::new(env!("CARGO_BIN_EXE_daypass"))
             .env_remove("DAYPASS_CONFIG")
+            .env_remove("GITHUB_TOKEN")
             .env("NO_COLOR", "1")
-            .arg("audit")
             .args(arguments)
             .arg("-C")
             .arg(self.path())

@@ -1,4 +1,5 @@
-//! A record of years. How long it takes is printed; what must be true is asserted. `DAYPASS_LOAD=100` plays twenty thousand merges.
+//! A record of years. How long it takes is printed; what must be true is asserted. `DAYPASS_LOAD=100` plays twenty thousand merges, and
+//! a million events; figures are in `docs/performance.md`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,10 +16,16 @@ const MERGES: i64 = 20_000;
 const A_DAY: i64 = 60;
 /// Merges whose events come to the branch together.
 const TOGETHER: usize = 3;
+/// Merges of the longest record: each has seven events.
+const MOST_MERGES: i64 = 142_858;
+
+fn share(of: i64, percent: i64) -> i64 {
+    let percent = std::env::var("DAYPASS_LOAD").ok().and_then(|text| text.parse().ok()).unwrap_or(percent);
+    of * percent / 100
+}
 
 fn merges() -> i64 {
-    let percent = std::env::var("DAYPASS_LOAD").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    MERGES * percent / 100
+    share(MERGES, 5)
 }
 
 fn at(merge: i64) -> DateTime<Utc> {
@@ -106,10 +113,11 @@ fn events(merge: i64, commit: &str) -> Vec<Pending> {
     ]
 }
 
-fn ledger_branch(dir: &std::path::Path, commits: &[String]) -> u64 {
+/// The ledger of these commits, so many of them in a batch; how many events it has.
+fn ledger_branch(dir: &std::path::Path, commits: &[String], together: usize) -> u64 {
     let (mut tip, mut first, mut stream) = (Tip::default(), 1, String::new());
     let all: Vec<(i64, &String)> = (0..).zip(commits).collect();
-    for (mark, part) in (1..).zip(all.chunks(TOGETHER)) {
+    for (mark, part) in (1..).zip(all.chunks(together)) {
         let pending: Vec<Pending> = part.iter().flat_map(|(merge, id)| events(*merge, id)).collect();
         let batch = tip.append(first, &pending);
         stream.push_str(&commit("daypass/ledger", mark, pending.last().unwrap().at, "Record events"));
@@ -138,7 +146,7 @@ fn years_are_verified_and_searched_in_one_go() {
     let made = Command::new("git").args(["init", "-q", "-b", "main"]).arg(dir.path()).status().unwrap();
     assert!(made.success());
     let commits = main_branch(dir.path());
-    let written = ledger_branch(dir.path(), &commits);
+    let written = ledger_branch(dir.path(), &commits, TOGETHER);
     let run = |arguments: &[&str]| {
         let began = Instant::now();
         let output = Command::new(env!("CARGO_BIN_EXE_daypass"))
@@ -158,4 +166,54 @@ fn years_are_verified_and_searched_in_one_go() {
     assert_eq!(run(&["who", "orders-db", "--at", &half]), "Nobody.\n", "it was given and taken in the same instant");
     assert_eq!(run(&["log", "--kind", "granted"]).lines().count(), commits.len());
     assert!(run(&["report"]).contains("<svg"));
+}
+
+/// What a command kept in memory at most, in MiB, the files it reads not counted; and how it ended.
+fn kept(dir: &std::path::Path, arguments: &[&str]) -> (i64, i32) {
+    let began = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_daypass"));
+    let command = command.arg("audit").args(arguments).arg("-C").arg(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    let ended = loop {
+        let now = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = now.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
+        most = line.and_then(|kb| kb.parse().ok()).unwrap_or(0).max(most);
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    println!("{}: {:.2?}, {} MiB", arguments.join(" "), began.elapsed(), most >> 10);
+    (most >> 10, ended.code().unwrap())
+}
+
+#[test]
+fn however_many_events_there_are_little_of_them_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = Command::new("git").args(["init", "-q", "-b", "main"]).arg(dir.path()).status().unwrap();
+    assert!(made.success());
+    let commits = vec!["1".repeat(40); usize::try_from(share(MOST_MERGES, 1)).unwrap()];
+    let written = ledger_branch(dir.path(), &commits, 2_000);
+    let main = commit("main", 1, at(0), "Begin");
+    fast_import(dir.path(), format!("{main}M 100644 inline README.md\n{}", data("Grants")).as_bytes());
+    println!("{written} events");
+    let events = i64::try_from(written).unwrap();
+    let half = at(i64::try_from(commits.len()).unwrap() / 2).to_rfc3339();
+    for (arguments, bytes_an_event) in [
+        (&["log", "--kind", "ended"][..], 0),
+        (&["log", "--json"], 0),
+        (&["show", "g7#7"], 0),
+        (&["who", "orders-db", "--at", &half], 0),
+        (&["export", "--format", "ocsf"], 0),
+        // A word for each event and each grant.
+        (&["verify"], 150),
+        (&["report"], 200),
+    ] {
+        let (most, code) = kept(dir.path(), arguments);
+        assert!(most < 64 + bytes_an_event * events / (1 << 20), "{arguments:?} kept {most} MiB");
+        // Nothing of it is in the history of the default branch.
+        assert_eq!(code, i32::from(arguments[0] == "verify"));
+    }
 }

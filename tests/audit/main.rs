@@ -7,8 +7,10 @@
 mod support;
 
 mod answers;
+mod browser;
 mod clone;
 mod large;
+mod review;
 mod tamper;
 
 use chrono::TimeDelta;

@@ -66,3 +66,34 @@ fn the_schemas_accept_what_is_accepted_and_refuse_what_is_misspelt() {
     assert!(validator.is_valid(&as_json("role: orders-db-reader\nduration: 2h\nreason: Why not\nticket: 4711\n")));
     assert!(!validator.is_valid(&as_json("role: orders-db-reader\nduration: 2h\n")), "the reason is missing");
 }
+
+/// A new user copies what the README prints, with a name and a login of their own.
+#[test]
+fn every_command_of_the_readme_works_as_it_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(daypass(folder.path(), &["init", "--organisation", "acme"]).status.code(), Some(0));
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=alice", "-c", "user.email=alice@example.com"];
+        let output = Command::new("git").args(identity).args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    };
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "A policy to begin with"]);
+    git(&["checkout", "-q", "-b", "ask"]);
+    let readme = std::fs::read_to_string(folder.path().join("README.md")).unwrap();
+    let block = |kind: &str| {
+        let after = readme.split_once(&format!("```{kind}\n")).unwrap().1;
+        let lines: Vec<&str> = after.split("```").next().unwrap().lines().map(str::trim).collect();
+        lines.into_iter().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<String>>()
+    };
+    std::fs::write(folder.path().join("grants/checkout.yaml"), block("yaml").join("\n") + "\n").unwrap();
+    let commands = block("sh");
+    assert!(commands.len() >= 4, "{commands:?}");
+    for line in commands {
+        let command = line.split('#').next().unwrap().replace("NAME", "checkout").replace("LOGIN", "alice");
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = daypass(folder.path(), words.strip_prefix(&["daypass"]).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{line}\n{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}

@@ -26,11 +26,13 @@ pub struct Setup {
     pub policy: Vec<(&'static str, String)>,
     /// How often everything is looked at without being asked.
     pub resync: &'static str,
+    /// What else is in `daypass.yaml`, by the directory of the installation.
+    pub more: fn(&std::path::Path, &mut Value),
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { store_in_postgres: false, processes: 1, policy: Vec::new(), resync: "2s" }
+        Self { store_in_postgres: false, processes: 1, policy: Vec::new(), resync: "2s", more: |_, _| {} }
     }
 }
 
@@ -98,7 +100,7 @@ impl Installation {
             false => format!("sqlite://{}", at("daypass.db").display()),
         };
         let database = json!({ "postgres": { "url_file": at("orders-url") } });
-        let config = json!({
+        let mut config = json!({
             "listen": format!("127.0.0.1:{front}"),
             "github": {
                 "api_url": facts["api_url"], "app_id": facts["app_id"], "private_key_file": facts["private_key_file"],
@@ -109,6 +111,7 @@ impl Installation {
             "targets": { "github": { "github": {} }, "orders-db": database, "logs-db": database },
             "intervals": { "resync": setup.resync },
         });
+        (setup.more)(dir.path(), &mut config);
         // JSON is YAML.
         std::fs::write(at("daypass.yaml"), config.to_string()).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

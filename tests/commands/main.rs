@@ -21,6 +21,7 @@ mod reach;
 mod rebuild;
 mod rolling;
 mod sandbox;
+mod sessions;
 mod stop;
 mod storage;
 mod validate;

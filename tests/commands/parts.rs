@@ -35,7 +35,13 @@ pub struct Told {
 
 /// Several processes, with their database on PostgreSQL.
 pub fn several(processes: usize) -> Installation {
-    let daypass = Installation::set_up(Setup { store_in_postgres: true, processes, policy: policy(), resync: "5s" });
+    let daypass = Installation::set_up(Setup {
+        store_in_postgres: true,
+        processes,
+        policy: policy(),
+        resync: "5s",
+        ..Setup::default()
+    });
     daypass.postgres.admin("CREATE ROLE carol LOGIN");
     for kind in ["orders", "logs"] {
         for part in 0..PARTS {

@@ -96,6 +96,12 @@ fn who_can_says_what_is_not_known_and_names_people_where_it_is_told() {
         And only if, for the request, all of these are true:
           request.ticket.matches('^INC-[0-9]+$')
 
+        Whoever approves changes of the policy can change all of this:
+
+        Approval of changes 1, stage security: can approve:
+          team:platform-leads: who is in it is not known here
+          team:security: who is in it is not known here
+
         Not known here, and not guessed: who is in team:data-platform, team:engineering, team:platform-leads, team:security. Write it down and add `--given FILE`.
         "#);
     clone.write("teams.yaml", TEAMS);
@@ -149,6 +155,9 @@ fn what_somebody_can_do_depends_on_teams_that_are_named_or_told() {
         prod-responder
           if in team:engineering: can request it for up to 8h, approved by peer
           if in team:on-call or team:platform-leads or team:sre: can approve stage peer
+
+        changes of the policy
+          if in team:platform-leads or team:security: can approve stage security
 
         Not known here, and not guessed: who is in team:docs, team:engineering, team:on-call, team:platform-leads, team:security, team:sre. Write it down and add `--given FILE`.
         "#);
@@ -353,6 +362,24 @@ fn parts_steps_and_machines_are_told() {
     let lea = who.find("lea").unwrap();
     assert!(who.find("dirk").unwrap() > who.find("waited 1d").unwrap(), "dirk comes with the second step: {who}");
     assert!(lea < who.find("waited 1d").unwrap(), "{who}");
+    // The same rule says who approves changes of the policy: whoever can, can change all of that.
+    let changes = &who[who.find("Whoever approves changes of the policy can change all of this:").unwrap()..];
+    assert!(changes.contains("part 1: 1 of:\n  bob") && changes.contains("waited 1d"), "{changes}");
+    for (who, says) in [
+        ("bob", "changes of the policy\n  can approve stage both\n"),
+        ("dirk", "changes of the policy\n  can approve stage both after it has waited 1d\n"),
+    ] {
+        let told = told(&["what-can", who]);
+        assert!(told.contains(says), "{told}");
+    }
+    assert!(!told(&["what-can", "alice"]).contains("changes of the policy"));
+    let json: Value = serde_json::from_str(&told(&["who-can", "deploy", "--format", "json"])).unwrap();
+    assert_eq!(
+        json["policy_approval"]["stages"][0]["parts"]["of"][0]["approvers"]["people"],
+        serde_json::json!(["bob"])
+    );
+    let json: Value = serde_json::from_str(&told(&["what-can", "lea", "--format", "json"])).unwrap();
+    assert_eq!(json["policy_approval"][0]["after"], "2h");
     assert!(told(&["what-can", "app:agent"]).contains("request it for up to 30m"));
     assert!(told(&["what-can", "sam"]).contains("vouch for machines"));
     assert!(told(&["what-can", "dirk"]).contains("approve stage both after it has waited 1d"));

@@ -36,7 +36,7 @@ fn a_good_tree_is_good_in_every_format() {
         let (code, text) = validate(&dir, &["--format", format]);
         assert_eq!(code, Some(0), "{text}");
     }
-    assert!(validate(&dir, &[]).1.contains("1 grants: 0 errors"));
+    assert!(validate(&dir, &[]).1.contains("1 grant: 0 errors, 0 warnings."));
 }
 
 #[test]
@@ -141,4 +141,68 @@ fn a_policy_for_another_version_is_told_so_and_nothing_else() {
     let (code, text) = validate(&dir, &[]);
     assert!(text.contains("DP0113") && !text.contains("DP0104"), "{text}");
     assert_eq!(code, Some(1));
+}
+
+/// GitHub shows nothing of a log that has no place in it: what is about a whole file is at its beginning.
+#[test]
+fn what_is_about_a_whole_file_has_a_place_for_code_scanning() {
+    let dir = tree(&[("empty.yaml", "")]);
+    std::fs::write(dir.path().join("policies/empty.yaml"), "# Nothing yet\n").unwrap();
+    let (code, sarif) = validate(&dir, &["--format", "sarif"]);
+    assert_eq!(code, Some(1));
+    let log: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let files: Vec<&str> = results
+        .iter()
+        .map(|result| &result["locations"][0]["physicalLocation"])
+        .inspect(|place| assert_eq!(place["region"]["startLine"], 1, "{place}"))
+        .map(|place| place["artifactLocation"]["uri"].as_str().unwrap())
+        .collect();
+    assert_eq!(files, ["grants/empty.yaml", "policies/empty.yaml"]);
+    let (_, github) = validate(&dir, &["--format", "github"]);
+    assert_eq!(github.lines().filter(|line| line.starts_with("::error file=") && line.contains("DP0106")).count(), 2);
+}
+
+/// A disk that is full is told of: no command panics, none says that all went well.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed_is_a_failure_with_a_sentence() {
+    let (dir, there) = (tree(&[("alice.yaml", ORDERS)]), tempfile::tempdir().unwrap());
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=alice", "-c", "user.email=alice@example.com"];
+        let output = std::process::Command::new("git").args(identity).args(arguments).current_dir(dir.path()).output();
+        assert!(output.unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "first"]);
+    let (policy, new) = (dir.path().to_str().unwrap(), there.path().to_str().unwrap());
+    let grant = format!("{policy}/grants/alice.yaml");
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["--help"][..],
+        &["validate", policy],
+        &["validate", policy, "--format", "sarif"],
+        &["explain", "DP0404"],
+        &["explain", &grant, "--author", "alice", "--policy", policy],
+        &["test", policy],
+        &["test", policy, "--format", "junit"],
+        &["who-can", "orders-db-reader", policy],
+        &["what-can", "carol", policy, "--format", "json"],
+        &["diff", "HEAD..HEAD", policy],
+        &["schema", "policy"],
+        &["init", new],
+        &["demo", "--headless"],
+    ] {
+        let output = daypass().args(arguments).stdout(full()).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}: {told}");
+        assert!(
+            told.contains("printed: No space left on device") && !told.contains("panicked"),
+            "{arguments:?}: {told}"
+        );
+    }
+    // And where not even that can be said, the exit code says it.
+    let output = daypass().args(["validate", policy]).stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(output.code(), Some(3));
 }

@@ -34,10 +34,7 @@ fn findings(path: &str, bytes: Vec<u8>, base: &Policy) -> Vec<Finding> {
     if path.starts_with("policies/") {
         return policy::load(&BTreeMap::from([(path.to_owned(), bytes)]), None).findings;
     }
-    match policy::request::read(path, &bytes, Some(base)) {
-        Ok(request) => policy::judge::judge(&request, base),
-        Err(findings) => findings,
-    }
+    policy::judge::review(path, &bytes, Some(base))
 }
 
 fn in_short(findings: &[Finding]) -> Vec<String> {

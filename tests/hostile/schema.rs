@@ -12,7 +12,7 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use crate::{expected, folder};
 
 /// What is wrong with the shape of a file: a schema can see it.
-const OF_SHAPE: [Code; 9] = [
+const OF_SHAPE: [Code; 10] = [
     Code::UnknownKey,
     Code::MissingKey,
     Code::WrongType,
@@ -22,26 +22,33 @@ const OF_SHAPE: [Code; 9] = [
     Code::BadText,
     Code::UnknownVersion,
     Code::BadTable,
+    Code::BadLimit,
 ];
 
 /// Where a schema sees less, and why.
-const BLIND: [(&str, &str); 16] = [
+const BLIND: [(&str, &str); 22] = [
     ("grants/duration-overflow", "how long a duration is takes reckoning"),
     ("grants/duration-sum-overflow", "the same"),
     ("grants/duration-too-long", "the same"),
     ("grants/duration-zero", "the same"),
     ("policies/duration-overflow", "the same"),
     ("policies/duration-zero", "the same"),
+    ("policies/cool-down-of-no-length", "the same"),
+    ("policies/cool-down-overflow", "the same"),
+    ("policies/escalate-after-nothing", "the same"),
+    ("policies/machines-for-no-time", "the same"),
     ("grants/duration-spaces", "blanks alone have the form of no unit at all"),
     ("grants/tag-binary", "editors decode what we read as it is written"),
     ("policies/role-without-approval", "it may be inherited"),
     ("policies/stage-requires-hexadecimal", "to an editor it is the number itself"),
+    ("policies/limit-octal", "the same"),
     ("policies/version-float", "the same"),
     ("policies/version-octal", "the same"),
     ("policies/table-column-missing", "whether there is a column takes looking elsewhere"),
     ("policies/table-name-without-a-column", "the same"),
     ("policies/table-row-makes-a-malformed-name", "the same"),
     ("policies/table-unknown", "the same"),
+    ("policies/table-value-in-a-template", "what is made from a table takes looking elsewhere"),
 ];
 
 fn validator(shape: Shape) -> Validator {
@@ -118,18 +125,26 @@ settings: { merge: auto, merge_method: squash, max_duration: 12h, revert_lead: 1
   role_defaults: base, allow: { DP0605: Meant to be so } }
 people: { alice: { email: alice@example.com, postgres: alice, ssh: [alice, deploy], aws: alice } }
 groups: { dba: [user:carol, team:dba, app:renovate] }
+calendars: { office: { time_zone: Europe/Berlin, days: [mon, fri], hours: '08:00-16:30', holidays: ['2026-12-25'] } }
 targets: { db: postgres, gh: github, servers: ssh }
 templates: { base: { risk: high } }
 approvals:
   owner:
     stages:
       - { name: owner, when: request.break_glass, approvers: [group:dba], required: 1, escalate: { after: 30m, to: [everyone] } }
+      - { name: both, ask: 3, all_of: [{ approvers: [team:a] }, { approvers: [team:b], required: 2 }],
+          escalate: [{ after: 1h, calendar: office, to: [team:c] }, { after: 2h, to: [team:d] }] }
+      - { name: either, any_of: [{ approvers: [team:a] }, { approvers: [team:b] }] }
+    distinct: true
+    cool_down: 4h
 roles:
   reader:
     description: Reads
     requesters: [team:engineering]
     may_request_for: [user:lea]
     max_duration: 4h
+    limit: 2
+    machines: { max_duration: 30m, sponsors: [team:leads] }
     requires: [ticket, start]
     conditions: [{ expr: request.ticket != 'x', message: Another }]
     approval: owner
@@ -144,7 +159,8 @@ tests:
   - name: one
     request: { subject: alice, author: lea, role: reader, duration: 1h, reason: x, ticket: T-1, start: '2026-12-01T22:00:00Z',
       break_glass: false, params: { size: 1, shard: eu } }
-    given: { teams: { sre: [alice] }, members: [alice], approved_by: ['app:renovate'], now: '2026-11-30T10:00:00Z', elapsed: 1h }
+    given: { teams: { sre: [alice] }, members: [alice], approved_by: ['app:renovate'], now: '2026-11-30T10:00:00Z', elapsed: 1h,
+      active_grants: 1, denied_at: ['2026-11-29T10:00:00Z'] }
     expect: { valid: true, stages: [owner], approved: false, findings: [DP0401], approvers: [carol], entitlements: [],
       expires: '2026-12-01T23:00:00Z' }
 ";
@@ -230,4 +246,40 @@ fn the_schemas_and_the_reader_agree_on_every_value_and_key() {
     }
     assert!(compared > 2_500, "{compared}");
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What a stage may look like: what `validate` calls a mistake of its shape, editors underline.
+#[test]
+fn the_schema_knows_how_a_stage_is_written() {
+    let schema = validator(Shape::Policy);
+    let of = |stage: &str| {
+        let text = format!(
+            "targets: {{ db: postgres }}\napprovals:\n  owner:\n    stages:\n      - {{ name: owner, {stage} }}\nroles:\n  reader:\n    \
+             requesters: [team:x]\n    approval: owner\n    entitlements: [{{ postgres: {{ target: db, role: r }} }}]\n"
+        );
+        let right = !errors("policies/x.yaml", text.as_bytes()).contains(&Code::BadStage);
+        (right, schema.is_valid(&as_json(text.as_bytes()).unwrap()))
+    };
+    for (stage, right) in [
+        ("approvers: [team:a]", true),
+        ("approvers: [team:a], required: 20", true),
+        ("all_of: [{ approvers: [team:a] }]", true),
+        ("any_of: [{ approvers: [team:a], required: 2 }]", true),
+        ("approvers: [team:a], ask: 1", true),
+        ("required: 1", false),
+        ("approvers: []", false),
+        ("approvers: [team:a], required: 0", false),
+        ("approvers: [team:a], required: 21", false),
+        ("approvers: [team:a], ask: 0", false),
+        ("approvers: [team:a], all_of: [{ approvers: [team:a] }]", false),
+        ("any_of: [{ approvers: [team:a] }], all_of: [{ approvers: [team:a] }]", false),
+        ("all_of: [{ approvers: [team:a] }], required: 1", false),
+        ("all_of: []", false),
+        ("any_of: []", false),
+        ("all_of: [{ approvers: [] }]", false),
+        ("any_of: [{ approvers: [team:a], required: 0 }]", false),
+        ("approvers: [team:a], escalate: { after: 1h, to: [] }", false),
+    ] {
+        assert_eq!(of(stage), (right, right), "{stage}");
+    }
 }

@@ -31,6 +31,7 @@ macro_rules! on_both {
 }
 
 mod file;
+mod passing;
 mod records;
 mod server;
 mod work;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use daypass::policy::entitlement::{Access, Entitlement};
 use daypass::policy::model::TargetKind;
-use daypass::target::{Observed, Receipt, Target, TargetError};
+use daypass::target::{Drift, Observed, Receipt, Session, Target, TargetError};
 use tokio::sync::Notify;
 
 /// How a call fails.
@@ -31,6 +31,10 @@ pub struct Database {
     calls: Mutex<Vec<String>>,
     failures: Mutex<Option<Failures>>,
     resumed: Notify,
+    /// Who is connected, if it tells.
+    sessions: Mutex<Option<Vec<(String, Session)>>>,
+    sessions_hang: Mutex<bool>,
+    drift: Mutex<Option<Drift>>,
 }
 
 impl std::fmt::Debug for Database {
@@ -51,6 +55,38 @@ impl Database {
 
     pub fn add(&self, role: &str, login: &str) {
         self.members.lock().unwrap().insert((role.to_owned(), login.to_owned()));
+    }
+
+    /// What is done about what somebody else takes away.
+    pub fn on_drift(&self, drift: Drift) {
+        *self.drift.lock().unwrap() = Some(drift);
+    }
+
+    /// Somebody else takes it away.
+    pub fn take_away(&self, role: &str, login: &str) {
+        self.members.lock().unwrap().remove(&(role.to_owned(), login.to_owned()));
+    }
+
+    /// From now on it tells who is connected.
+    pub fn tells_sessions(&self) {
+        self.sessions.lock().unwrap().get_or_insert_default();
+    }
+
+    /// Whoever asks for sessions gets no answer.
+    pub fn hides_sessions(&self) {
+        self.tells_sessions();
+        *self.sessions_hang.lock().unwrap() = true;
+    }
+
+    /// Somebody connects.
+    pub fn connects(&self, login: &str, key: &str, opened_at: Option<DateTime<Utc>>, what: &str) {
+        let session = Session { key: key.to_owned(), opened_at, what: what.to_owned() };
+        self.sessions.lock().unwrap().as_mut().unwrap().push((login.to_owned(), session));
+    }
+
+    /// Everybody is gone.
+    pub fn all_disconnect(&self) {
+        self.sessions.lock().unwrap().as_mut().unwrap().clear();
     }
 
     pub fn set_down(&self, down: bool) {
@@ -142,5 +178,26 @@ impl Target for Database {
             Receipt { summary: format!("{login} is no longer a member of role {role}"), ..Receipt::default() }
         };
         self.answer(entitlement, revoke).await
+    }
+
+    fn drift(&self) -> Drift {
+        self.drift.lock().unwrap().unwrap_or(Drift::Ignore)
+    }
+
+    fn sees_sessions(&self) -> bool {
+        self.sessions.lock().unwrap().is_some()
+    }
+
+    async fn sessions(&self, of: &BTreeSet<Entitlement>) -> Result<Vec<(Entitlement, Session)>, TargetError> {
+        if *self.sessions_hang.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
+        let sessions = self.sessions.lock().unwrap().clone().unwrap_or_default();
+        let theirs = |entitlement: &Entitlement, login: &str| matches!(&entitlement.access, Access::Postgres { login: of, .. } if of == login);
+        let all = of.iter().flat_map(|one| {
+            let seen = sessions.iter().filter(|(login, _)| theirs(one, login));
+            seen.map(|(_, session)| (one.clone(), session.clone())).collect::<Vec<_>>()
+        });
+        Ok(all.collect())
     }
 }

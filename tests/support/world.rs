@@ -28,6 +28,8 @@ use tower::ServiceExt;
 use super::database::Database;
 
 const BASE: &str = "http://github.test";
+/// What reports of sessions are signed with.
+pub const SESSION_SECRET: &str = "open-sesame-for-sessions";
 
 /// Acme, its GitHub and its Daypass.
 pub struct World {
@@ -349,6 +351,11 @@ impl World {
         self.call_with(token, Method::GET, path, Value::Null).await.0
     }
 
+    /// Somebody's token.
+    pub fn token(&self, login: &str) -> String {
+        self.tokens[login].expose_secret().to_owned()
+    }
+
     /// A token of the app itself, as it signs them.
     pub fn app_token(&self) -> SecretString {
         let app = self.sandbox.app();
@@ -558,10 +565,9 @@ async fn start(
     let options = Options { repositories: vec![repository], resync: TimeDelta::minutes(5) };
     let engine = Engine::new(store, app, targets, clock.clone(), options);
     engine.begin().await.unwrap();
-    Daypass {
-        web: web::router(engine.clone(), vec![credentials.webhook_secret], tokio::sync::watch::channel(false).1),
-        engine,
-    }
+    let secrets =
+        web::Secrets { webhooks: vec![credentials.webhook_secret], sessions: vec![SecretString::from(SESSION_SECRET)] };
+    Daypass { web: web::router(engine.clone(), secrets, tokio::sync::watch::channel(false).1), engine }
 }
 
 /// Somebody of acme.

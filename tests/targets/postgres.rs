@@ -1,5 +1,6 @@
 //! `GRANT` and `REVOKE` on a real PostgreSQL server.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use daypass::policy::entitlement::{Access, Entitlement};
@@ -153,4 +154,35 @@ async fn what_is_missing_or_forbidden_is_permanent_and_what_is_down_is_temporary
     server.resume();
     target.grant(&membership("orders_readonly", "alice"), now).await.unwrap();
     assert!(server.can_read_orders("alice"));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; ./test runs it"]
+async fn who_is_connected_is_seen_and_since_when_by_whoever_may_know_on_postgres() {
+    let server = Postgres::start();
+    let target = target(&server);
+    let (alice, bob) = (membership("orders_readonly", "alice"), membership("orders_readonly", "bob"));
+    let of = BTreeSet::from([alice.clone(), bob]);
+    assert!(target.sees_sessions());
+    assert!(target.sessions(&of).await.unwrap().is_empty());
+    let before = chrono::Utc::now();
+    let mut session = server.psql_command("alice");
+    session.args(["-c", "SELECT pg_sleep(600)"]).env("PGAPPNAME", "shell of alice").stderr(Stdio::null());
+    let mut session = session.spawn().unwrap();
+    let sessions = || server.psql("admin", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").unwrap();
+    eventually("alice's session runs", || sessions() == "1");
+    let [(entitlement, seen)] = &target.sessions(&of).await.unwrap()[..] else { panic!("one") };
+    assert_eq!((entitlement, seen.what.as_str()), (&alice, "database postgres, program shell of alice"));
+    assert_eq!(seen.opened_at, None, "without pg_read_all_stats nobody tells Daypass since when");
+
+    server.admin("GRANT pg_read_all_stats TO daypass");
+    let [(_, known)] = &target.sessions(&of).await.unwrap()[..] else { panic!("one") };
+    assert_eq!(known.key, seen.key);
+    let began = known.opened_at.unwrap();
+    assert!(before - chrono::TimeDelta::seconds(1) <= began && began <= chrono::Utc::now(), "{began}");
+    session.kill().unwrap();
+    session.wait().unwrap();
+    server.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'alice'");
+    eventually("alice's session is gone", || sessions() == "0");
+    assert!(target.sessions(&of).await.unwrap().is_empty());
 }

@@ -19,18 +19,31 @@ pub fn explain(request: &Request, author: &Login, given: &Given, policy: &Policy
     let accounts = Accounts::new(request, author, given, policy);
     let needs = given::needs(request, &accounts.pull(author, given, now), policy);
     let missing: BTreeSet<TeamSlug> = needs.teams.into_iter().filter(|team| !given.teams.contains_key(team)).collect();
-    let with = |teams: &[&TeamSlug]| {
+    let history = unknown_history(request, given, policy);
+    let with = |teams: &[&TeamSlug], full: bool| {
         let mut world = given.clone();
+        if full {
+            // A world in which as many have the role as may, and it was just denied, unless it is given how that is.
+            world.active_grants = world.active_grants.or(Some(u32::MAX));
+            world.denied_at = world.denied_at.or(Some(vec![now]));
+        }
         for team in teams {
             let people = [Some(author), request.subject.as_ref()].into_iter().flatten();
             world.teams.insert((*team).clone(), people.map(|login| login.clone().into()).collect());
         }
         Tree::of(&given::judge(request, author, &world, policy, now), policy)
     };
-    let mut tree = with(&[]);
-    if !missing.is_empty() {
-        let worlds: Vec<Tree> = memberships(&missing).iter().map(|teams| with(teams)).collect();
+    let mut tree = with(&[], false);
+    if !missing.is_empty() || !history.is_empty() {
+        let mut worlds: Vec<Tree> = memberships(&missing).iter().map(|teams| with(teams, false)).collect();
+        worlds.push(with(&[], true));
         tree.doubt(&worlds, &missing, policy);
+    }
+    tree.unknown.extend(history);
+    // When that would have been, nobody knows.
+    let unknown = tree.rules.iter_mut().filter(|rule| rule.status == Status::Unknown);
+    for finding in unknown.flat_map(|rule| &mut rule.findings).filter(|finding| finding.code == Code::DeniedRecently) {
+        "the role was denied to the subject a short while ago".clone_into(&mut finding.message);
     }
     if given.members.is_none() {
         let people = [request.subject.as_ref(), Some(author).filter(|author| request.subject.as_ref() != Some(author))];
@@ -42,6 +55,20 @@ pub fn explain(request: &Request, author: &Login, given: &Given, policy: &Policy
         );
     }
     tree
+}
+
+/// What a limit and a cool-down ask for and is not given.
+fn unknown_history(request: &Request, given: &Given, policy: &Policy) -> Vec<Text> {
+    let Some(role) = policy.roles.get(&request.role).filter(|_| !request.break_glass) else { return Vec::new() };
+    let mut unknown = Vec::new();
+    if role.limit.is_some() && given.active_grants.is_none() {
+        unknown.push(Text::new().words("how many have the role at that time"));
+    }
+    let cools_down = policy.approvals.get(&role.approval).is_some_and(|rule| rule.cool_down.is_some());
+    if cools_down && given.denied_at.is_none() {
+        unknown.push(Text::new().words("whether the role was denied to the subject a short while ago"));
+    }
+    unknown
 }
 
 /// The sets of these teams somebody could be in: all there are, or, of more than six teams, those that differ most.
@@ -62,7 +89,8 @@ fn memberships(teams: &BTreeSet<TeamSlug>) -> Vec<Vec<&TeamSlug>> {
 }
 
 impl Tree {
-    /// Says of what is otherwise in one of the other worlds that it is not known. They differ only in who is in `missing`.
+    /// Says of what is otherwise in one of the other worlds that it is not known. They differ in who is in `missing`, and in what
+    /// happened before.
     fn doubt(&mut self, worlds: &[Self], missing: &BTreeSet<TeamSlug>, policy: &Policy) {
         let depends = |principals: &BTreeSet<Principal>| !teams_of(principals, policy).is_disjoint(missing);
         let (mut perhaps_reached, mut never_reached) = (false, false);
@@ -95,8 +123,10 @@ impl Tree {
         if worlds.iter().any(|world| world.entitlements != self.entitlements) {
             self.unknown.push(Text::new().words("what is granted, which depends on these teams"));
         }
-        let teams = missing.iter().map(|team| Principal::Team(team.clone()));
-        self.unknown.insert(0, Text::new().words("who is in ").names(teams));
+        if !missing.is_empty() {
+            let teams = missing.iter().map(|team| Principal::Team(team.clone()));
+            self.unknown.insert(0, Text::new().words("who is in ").names(teams));
+        }
         if self.verdict == Verdict::Refused && self.is_allowed() {
             self.verdict = Verdict::Waiting;
         }

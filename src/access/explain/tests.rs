@@ -19,6 +19,7 @@ roles:
     requesters: [team:devs, user:ben]
     may_request_for: [team:leads]
     max_duration: 2h
+    limit: 2
     requires: [ticket]
     conditions:
       - expr: request.ticket.startsWith('T-')
@@ -37,6 +38,7 @@ roles:
 approvals:
   none: { stages: [] }
   two:
+    cool_down: 4h
     stages:
       - { name: owner, approvers: [group:owners], escalate: { after: 30m, to: [team:leads] } }
       - { name: lead, when: "request.duration > duration('1h') && !('leads' in subject.teams)", approvers: [team:leads] }
@@ -78,7 +80,12 @@ prop_compose! {
             prop::sample::select(vec!["devs", "leads", "owners"]),
             prop::sample::subsequence(vec!["ann", "ben", "cat", "dan"], 0..=4), 0..=3),
         rest in prop::sample::subsequence(
-            vec!["approved_by: [ben]", "changes_requested_by: [dan]", "commits_by: [cat]", "elapsed: 1h"], 0..=4),
+            vec!["approved_by: [ben]", "changes_requested_by: [dan]", "commits_by: [cat]", "elapsed: 1h", "active_grants: 1",
+                "active_grants: 2", "denied_at: []", "denied_at: ['2026-11-30T07:00:00Z']"], 0..=8)
+            .prop_filter("each key once", |rest| {
+                let keys: BTreeSet<_> = rest.iter().filter_map(|line| line.split_once(':')).map(|(key, _)| key).collect();
+                keys.len() == rest.len()
+            }),
     ) -> Given {
         let teams: Vec<String> = teams.iter().map(|(team, people)| format!("{team}: [{}]", people.join(", "))).collect();
         given(&format!("unknown_accounts: [ghost]\nteams: {{ {} }}\n{}\n", teams.join(", "), rest.join("\n")))
@@ -113,6 +120,8 @@ proptest! {
         for (team, people) in others.teams {
             world.teams.entry(team).or_insert(people);
         }
+        world.active_grants = world.active_grants.or(others.active_grants);
+        world.denied_at = world.denied_at.or(others.denied_at);
         let truth = Tree::of(&given::judge(&request, &author, &world, &policy, now()), &policy);
         for (told, truth) in told.rules.iter().zip(&truth.rules) {
             prop_assert!(told.status == Status::Unknown || told.status == truth.status, "{told:?} but {truth:?}");
@@ -168,4 +177,51 @@ fn a_stage_tells_who_can_approve_now_and_later() {
         (Status::Skipped, true)
     );
     assert_eq!(tree.revert_at, "2026-11-30T10:50:00Z".parse::<DateTime<Utc>>().unwrap());
+}
+
+#[test]
+fn who_has_it_and_what_was_denied_is_unknown_until_it_is_told() {
+    let (policy, ann) = (policy(), "ann".parse().unwrap());
+    let text = request("subject: ann\nrole: reader\nduration: 1h\nreason: x\nticket: T-1\n");
+    let status = |facts: &str| {
+        let facts = given(&format!("teams: {{ devs: [ann], owners: [], leads: [dan] }}\n{facts}"));
+        let tree = explain(&text, &ann, &facts, &policy, now());
+        let of = |says: &str| tree.rules.iter().find(|rule| rule.text.to_string().contains(says)).unwrap().status;
+        (of("fewer than 2 have it"), of("not denied within the last 4h"), tree.unknown.len())
+    };
+    // Whether ann has an account is the third.
+    assert_eq!(status(""), (Status::Unknown, Status::Unknown, 3));
+    assert_eq!(status("active_grants: 1\ndenied_at: ['2026-11-30T05:59:00Z']"), (Status::Passed, Status::Passed, 1));
+    assert_eq!(status("active_grants: 2\ndenied_at: ['2026-11-30T06:01:00Z']"), (Status::Failed, Status::Failed, 1));
+}
+
+#[test]
+fn a_machine_is_measured_by_the_ceiling_for_machines() {
+    let text = POLICY
+        .replace("[team:devs, user:ben]", "[team:devs, 'app:agent']")
+        .replace("people:\n", "people:\n  'agent[bot]': { postgres: agent }\n");
+    let loaded = crate::policy::load(&[("policies/p.yaml".to_owned(), text.into_bytes())].into(), None);
+    let policy = loaded.policy.unwrap();
+    let rules = |subject: &str| {
+        let text = format!("subject: '{subject}'\nrole: reader\nduration: 90m\nreason: x\nticket: T-1\n");
+        let facts = given("teams: { devs: [ann], owners: [], leads: [dan] }");
+        let tree = explain(&request(&text), &subject.parse().unwrap(), &facts, &policy, now());
+        let of =
+            |says: &str| tree.rules.iter().find(|rule| rule.text.to_string().contains(says)).map(|rule| rule.status);
+        (of("1h30m is no longer than 2h"), of("1h30m is no longer than 1h, for which a machine may have it"))
+    };
+    assert_eq!(rules("ann"), (Some(Status::Passed), None));
+    assert_eq!(rules("agent[bot]"), (None, Some(Status::Failed)));
+}
+
+#[test]
+fn whoever_has_approved_is_not_named_among_those_who_could_still_help() {
+    let (policy, ann) = (policy(), "ann".parse().unwrap());
+    let text = request("subject: ann\nrole: reader\nduration: 90m\nreason: x\nticket: T-1\n");
+    let facts = given("teams: { devs: [ann], owners: [cat], leads: [cat, dan] }\napproved_by: [cat]");
+    let stages = explain(&text, &ann, &facts, &policy, now()).approval.unwrap().stages;
+    assert_eq!((stages[0].status, stages[1].status), (Status::Passed, Status::Open));
+    let people: Vec<&str> = stages[1].people.iter().map(Login::as_str).collect();
+    assert_eq!(people, ["dan"], "cat's approval is used for the first stage");
+    assert!(!stages[1].text.to_string().contains("cat"), "{}", stages[1].text);
 }

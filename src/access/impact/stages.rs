@@ -6,7 +6,7 @@ use crate::access::principals::written_out;
 use crate::access::reach::StageReach;
 use crate::policy::condition::Expression;
 use crate::policy::model::{Approval, Demand, Escalation, Part, Role, Stage};
-use crate::policy::{Duration, Policy};
+use crate::policy::{Duration, Policy, Principal};
 
 /// The stages of a role's rule.
 pub(super) fn of_role<'p>(role: &Role, policy: &'p Policy) -> &'p [Stage] {
@@ -48,9 +48,36 @@ fn flat(demand: &Demand, policy: &Policy) -> Demand {
     }
 }
 
+/// Whether whatever meets `new` meets `old`: then nothing is lost. Each part of a way of the old demand has a part of its own in
+/// the new one, with as many people, of nobody else.
+fn implies(new: &Demand, old: &Demand) -> bool {
+    let at_least = |new: &Part, old: &Part| {
+        let people = new.approvers.is_subset(&old.approvers) || old.approvers.contains(&Principal::Everyone);
+        people && new.required >= old.required
+    };
+    let covers = |new: &[&Part], old: &[&Part]| {
+        let mut left: Vec<&Part> = new.to_vec();
+        old.iter().all(|old| {
+            let found = left.iter().position(|new| at_least(new, old));
+            found.map(|at| left.swap_remove(at)).is_some()
+        })
+    };
+    new.ways().iter().all(|way| old.ways().iter().any(|before| covers(way, before)))
+}
+
+/// Whether no step lets anybody in sooner than the step of the same number did: the same people, later or at the same time.
+fn no_sooner(new: &[Escalation], old: &[Escalation]) -> bool {
+    let later = |(new, old): (&Escalation, &Escalation)| {
+        // Of two calendars nobody can say which is slower; working time is never faster than all time.
+        let slower = new.calendar == old.calendar || old.calendar.is_none();
+        new.to.is_subset(&old.to) && slower && new.after >= old.after
+    };
+    new.len() <= old.len() && new.iter().zip(old).all(later)
+}
+
 /// A demand in words.
 fn in_words(demand: &Demand) -> Sentence {
-    let word = if matches!(demand, Demand::All(_)) { ", and " } else { ", or " };
+    let word = if matches!(demand, Demand::All(_)) { ", and " } else { ", or by " };
     let mut sentence = Sentence::default();
     for (index, part) in demand.parts().enumerate() {
         sentence = sentence.say(if index > 0 { word } else { "" }).say(&format!("{} of ", part.required));
@@ -139,8 +166,7 @@ impl Comparison<'_> {
         self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), reach.in_the_end(), &nobody);
         if !all {
             let sentence = Sentence::new("approval stage {} is gone; until now ", &[&stage.name])
-                .say(&format!("{} of ", stage.required()))
-                .then(who(&reach.approvers))
+                .then(asked(stage, &reach, self.old))
                 .say(" had to approve");
             self.note(about, Danger::High, Topic::Stages, sentence);
         }
@@ -152,8 +178,7 @@ impl Comparison<'_> {
         self.shift(about, Right::Approve(stage.name.clone()), &nobody, &reach.approvers);
         self.shift(about, Right::ApproveInTheEnd(stage.name.clone()), &nobody, reach.in_the_end());
         let mut sentence = Sentence::new("approval stage {} is new: ", &[&stage.name])
-            .say(&format!("{} of ", stage.required()))
-            .then(who(&reach.approvers))
+            .then(asked(stage, &reach, self.new))
             .say(" must approve");
         if let Some(when) = &reach.when {
             sentence = sentence.say(", if ").quote(when);
@@ -179,7 +204,12 @@ impl Comparison<'_> {
         if parts && demands.0 != demands.1 {
             let sentence = Sentence::new("stage {} is satisfied by ", &[name]).then(in_words(&demands.1));
             let sentence = sentence.say("; until now by ").then(in_words(&demands.0));
-            self.note(about, Danger::High, Topic::Stages, sentence);
+            let danger = match (implies(&demands.1, &demands.0), implies(&demands.0, &demands.1)) {
+                (true, true) => Danger::Neutral,
+                (true, false) => Danger::Narrower,
+                (false, _) => Danger::High,
+            };
+            self.note(about, danger, Topic::Stages, sentence);
         } else if old.required() != new.required() {
             let danger = if new.required() < old.required() { Danger::High } else { Danger::Narrower };
             let sentence = Sentence::new("stage {}", &[name]).say(&format!(
@@ -205,8 +235,11 @@ impl Comparison<'_> {
             self.note(about, danger, Topic::Stages, sentence);
         }
         let times = (old.escalate.first().map(|step| step.after), new.escalate.first().map(|step| step.after));
+        let calendar = |stage: &Stage| stage.escalate.first().map(|step| step.calendar.clone());
+        let same_clock = calendar(old) == calendar(new);
         if let (Some(before), Some(after)) = times
             && before != after
+            && same_clock
         {
             let (danger, word) = if after < before { (Danger::Low, "sooner") } else { (Danger::Narrower, "later") };
             let sentence = Sentence::new("stage {}", &[name])
@@ -214,13 +247,14 @@ impl Comparison<'_> {
             self.note(about, danger, Topic::Approvers, sentence);
         }
         let steps = |stage: &Stage, policy| Content::of(stage, policy).escalations;
-        if old.escalate.len().max(new.escalate.len()) > 1 || times.0 == times.1 {
+        if old.escalate.len().max(new.escalate.len()) > 1 || times.0 == times.1 || !same_clock {
             let (before, after) = (steps(old, self.old), steps(new, self.new));
             let same_people = before.iter().map(|step| &step.to).eq(after.iter().map(|step| &step.to));
             if before != after && (same_people || before.len().max(after.len()) > 1) {
                 let sentence = Sentence::new("stage {} opens to others in other steps: ", &[name]);
                 let sentence = sentence.then(steps_in_words(&after)).say("; until now: ").then(steps_in_words(&before));
-                self.note(about, Danger::Low, Topic::Approvers, sentence);
+                let danger = if no_sooner(&after, &before) { Danger::Narrower } else { Danger::Low };
+                self.note(about, danger, Topic::Approvers, sentence);
             }
         }
     }
@@ -280,11 +314,19 @@ impl Comparison<'_> {
     }
 }
 
+/// Who has to approve a stage: so many of these, or its parts.
+fn asked(stage: &Stage, reach: &StageReach, policy: &Policy) -> Sentence {
+    match stage.demand.single() {
+        Some(part) => Sentence::default().say(&format!("{} of ", part.required)).then(who(&reach.approvers)),
+        None => in_words(&flat(&stage.demand, policy)),
+    }
+}
+
 /// When a stage widens, and to whom.
 fn steps_in_words(steps: &[Escalation]) -> Sentence {
     let mut sentence = Sentence::default();
     for (index, step) in steps.iter().enumerate() {
-        let hours = if step.calendar.is_some() { " of working time" } else { "" };
+        let hours = step.calendar.as_ref().map(|calendar| format!(" of working time ({calendar})")).unwrap_or_default();
         let word = if index > 0 { ", then " } else { "" };
         sentence = sentence.say(&format!("{word}after {}{hours} to ", step.after)).list(step.to.iter(), 10);
     }

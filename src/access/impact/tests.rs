@@ -433,3 +433,75 @@ fn sentences_list_ten_names_and_count_the_rest() {
         ]
     );
 }
+
+/// A policy of one role, with this stage.
+fn staged(stage: &str) -> String {
+    format!(
+        "version: 1
+settings: {{ policy_approval: admins }}
+targets: {{ hub: github }}
+calendars:
+  office: {{ time_zone: UTC }}
+  early: {{ time_zone: UTC, hours: 07:00-15:00, days: [mon, tue], holidays: [2026-12-25] }}
+roles:
+  deploy: {{ requesters: [user:alice], approval: chain, entitlements: [github: {{ target: hub, team: x }}] }}
+approvals:
+  admins: {{ stages: [{{ name: admins, approvers: [user:root] }}] }}
+  chain: {{ stages: [{{ name: gate, {stage} }}] }}
+"
+    )
+}
+
+#[test]
+fn parts_that_come_are_narrower_and_parts_that_go_are_dangerous() {
+    let everybody = directory(&[], &["alice", "bob", "carol", "dora", "lea", "root"]);
+    let (bob, carol) = ("{ approvers: [user:bob] }", "{ approvers: [user:carol, user:dora] }");
+    let two = staged(&format!("all_of: [{bob}, {carol}]"));
+    let three = staged(&format!("all_of: [{bob}, {carol}, {{ approvers: [user:carol, user:dora] }}]"));
+    let either = staged(&format!("any_of: [{bob}, {carol}]"));
+    let first = |old: &str, new: &str| effects_between(old, new, &everybody).first().cloned().unwrap_or_default();
+    let all = "1 of `user:bob`, and 1 of `user:carol`, `user:dora`";
+    assert_eq!(
+        first(&two, &three),
+        format!(
+            "narrower deploy: stage `gate` is satisfied by {all}, and 1 of `user:carol`, `user:dora`; until now by {all}"
+        )
+    );
+    assert!(first(&three, &two).starts_with("high deploy: stage `gate` is satisfied by 1 of `user:bob`, and"));
+    assert_eq!(
+        first(&two, &either),
+        format!(
+            "high deploy: stage `gate` is satisfied by 1 of `user:bob`, or by 1 of `user:carol`, `user:dora`; until now by {all}"
+        )
+    );
+    assert!(first(&either, &two).starts_with("narrower deploy: stage `gate` is satisfied by"));
+    let gone = first(&two, &staged("approvers: [user:bob]").replace("name: gate", "name: other"));
+    assert_eq!(gone, format!("high deploy: approval stage `gate` is gone; until now {all} had to approve"));
+}
+
+#[test]
+fn what_a_calendar_changes_is_told_with_its_hours() {
+    let widens = |how: &str| staged(&format!("approvers: [user:bob], escalate: {{ {how}, to: [user:lea] }}"));
+    let (all, office, early) =
+        (widens("after: 2h"), widens("after: 2h, calendar: office"), widens("after: 2h, calendar: early"));
+    let everybody = directory(&[], &["alice", "bob", "lea", "root"]);
+    let told = |old: &str, new: &str| effects_between(old, new, &everybody);
+    let (at_office, in_the_morning) = (
+        "after 2h of working time (Mon Tue Wed Thu Fri, 09:00-17:00 in UTC) to `user:lea`",
+        "after 2h of working time (Mon Tue, 07:00-15:00 in UTC, but not on 2026-12-25) to `user:lea`",
+    );
+    let steps = "stage `gate` opens to others in other steps";
+    assert_eq!(
+        told(&all, &office),
+        [format!("narrower deploy: {steps}: {at_office}; until now: after 2h to `user:lea`")]
+    );
+    assert_eq!(told(&office, &all), [format!("low deploy: {steps}: after 2h to `user:lea`; until now: {at_office}")]);
+    assert_eq!(told(&office, &early), [format!("low deploy: {steps}: {in_the_morning}; until now: {at_office}")]);
+    // Four hours of all time may be sooner than two of working time.
+    assert_eq!(
+        told(&office, &widens("after: 4h")),
+        [format!("low deploy: {steps}: after 4h to `user:lea`; until now: {at_office}")]
+    );
+    let later = told(&office, &widens("after: 4h, calendar: office"));
+    assert_eq!(later, ["narrower deploy: stage `gate` opens to others later: after 4h instead of 2h"]);
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::filter::{Filter, roles, targets};
 use super::{Failure, Source, log, read};
-use crate::ledger::{Entry, EventKind, canonical, tell};
+use crate::ledger::{Entry, EventKind, Gravity, canonical, tell};
 
 /// Arguments of `daypass audit export`.
 #[derive(Debug, Args)]
@@ -163,17 +163,18 @@ fn ocsf(entry: &Entry) -> Value {
         EventKind::Requested | EventKind::Granted => (3004, 1),
         EventKind::Decided | EventKind::Approved | EventKind::Objected | EventKind::Merged => (3004, 3),
         EventKind::Started | EventKind::Joined | EventKind::Left | EventKind::PolicyChanged => (3004, 3),
+        EventKind::Escalated | EventKind::Reviewed | EventKind::AccessReviewed => (3004, 3),
+        EventKind::Emergency | EventKind::ReviewOverdue | EventKind::Drifted => (3004, 99),
         EventKind::Asked | EventKind::PolicyInForce => (3004, 3),
         EventKind::PolicyUnverified => (3004, 99),
-        EventKind::Escalated | EventKind::Reviewed => (3004, 3),
-        EventKind::Emergency | EventKind::ReviewOverdue => (3004, 99),
+        EventKind::SessionOpened | EventKind::SessionClosed => (3004, 2),
         EventKind::Denied | EventKind::Rejected | EventKind::Withdrawn | EventKind::Ended => (3004, 4),
         EventKind::Refused | EventKind::Failed | EventKind::HistoryRewritten | EventKind::LedgerAltered => (3004, 99),
     };
-    let severity = match event.kind {
-        EventKind::LedgerAltered | EventKind::HistoryRewritten | EventKind::Refused | EventKind::PolicyUnverified => 4,
-        EventKind::Failed | EventKind::Emergency | EventKind::ReviewOverdue => 3,
-        _ => 1,
+    let severity = match event.kind.gravity() {
+        Gravity::Alarming => 4,
+        Gravity::Notable => 3,
+        Gravity::Ordinary => 1,
     };
     let user = |value: &Value| match value["id"].as_u64() {
         Some(id) => json!({ "name": tell::who(value), "uid": id.to_string() }),

@@ -33,7 +33,7 @@ pub(super) struct Filter {
 }
 
 /// A time as people write it; without a zone it is UTC.
-pub(super) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }
@@ -91,7 +91,8 @@ pub(super) fn roles(details: &Value) -> impl Iterator<Item = &str> {
 /// The targets of an event.
 pub(super) fn targets(details: &Value) -> impl Iterator<Item = &str> {
     let all = details["entitlements"].as_array().into_iter().flatten();
-    all.chain([&details["entitlement"]]).filter_map(|entitlement| entitlement["target"].as_str())
+    let given = all.chain([&details["entitlement"]]).filter_map(|entitlement| entitlement["target"].as_str());
+    given.chain(details["target"].as_str())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `daypass audit`: what happened, from a plain clone of the policy repository. Nobody is asked, nothing is written.
 
 mod export;
-mod filter;
+pub(super) mod filter;
 mod log;
 mod report;
 mod show;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, unreachable, usage};
+use super::{Failure, out, unreachable, usage};
 use crate::ledger::{CloneError, Entry, LedgerBranch, Link, LocalClone};
 
 /// Arguments of `daypass audit`.
@@ -69,7 +69,7 @@ impl Source {
 }
 
 /// What cannot be read is not the user's mistake; everything else is.
-fn failure(error: CloneError) -> Failure {
+pub(super) fn failure(error: CloneError) -> Failure {
     match error {
         error @ CloneError::Broken(_) => unreachable(error),
         error => usage(error),
@@ -78,26 +78,26 @@ fn failure(error: CloneError) -> Failure {
 
 /// What could not be read, in few words: the answer is a part of what there was.
 #[derive(Debug, Default)]
-struct Gaps {
+pub(super) struct Gaps {
     unreadable: u64,
     missing: u64,
     first: Option<String>,
 }
 
 impl Gaps {
-    fn are_some(&self) -> bool {
+    pub(super) fn are_some(&self) -> bool {
         self.unreadable + self.missing > 0
     }
 
     /// Says so, and makes that the exit code.
-    fn tell(&self) -> ExitCode {
+    pub(super) fn tell(&self) -> ExitCode {
         let Some(first) = self.first.as_ref().filter(|_| self.are_some()) else { return ExitCode::SUCCESS };
-        anstream::eprintln!(
+        let told = format!(
             "daypass: this is a part of what there was: {} lines of the ledger cannot be read, {} events are missing. First: {first}. \
              `daypass audit verify` tells more.",
-            self.unreadable,
-            self.missing
+            self.unreadable, self.missing
         );
+        out::beside(told);
         ExitCode::from(1)
     }
 
@@ -109,7 +109,7 @@ impl Gaps {
 }
 
 /// Reads all events in order, one at a time. Lines that were edited are read, and count as unreadable all the same.
-fn read(branch: &LedgerBranch<'_>, mut each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<Gaps, Failure> {
+pub(super) fn read(branch: &LedgerBranch<'_>, mut each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<Gaps, Failure> {
     let mut gaps = Gaps::default();
     let mut last = Link::default();
     let walked = branch.walk(|place, _, line| {

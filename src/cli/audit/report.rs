@@ -9,8 +9,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::filter::Filter;
-use super::{Failure, Source, read};
+use super::{Failure, Source, out, read};
 use crate::cli::usage;
+use crate::ledger::report::controls::Framework;
 use crate::ledger::report::{Remark, Report, page};
 
 /// Arguments of `daypass audit report`.
@@ -19,6 +20,9 @@ pub(super) struct ReportArgs {
     /// Where the page is written; to the terminal if left out.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Arranges the evidence by the controls of a framework, too.
+    #[arg(long, value_enum)]
+    control: Option<Framework>,
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
@@ -32,7 +36,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let gaps = read(&branch, |entry| {
         newest = format!("event {} {}", entry.seq, entry.hash);
         if args.filter.takes(&entry) {
-            report.take(&entry.event);
+            report.take(entry.seq, &entry.event);
         }
         ControlFlow::Continue(())
     })?;
@@ -44,13 +48,13 @@ pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
             let (suggestions, anomalies) = (remarks(report.suggestions()), remarks(report.anomalies()));
             format!("{:#}\n", json!({ "suggestions": suggestions, "anomalies": anomalies, "partial": gaps.are_some() }))
         }
-        false => page(&report, &newest, gaps.are_some()),
+        false => page(&report, &newest, gaps.are_some(), args.control),
     };
     match &args.output {
         Some(path) => std::fs::write(path, text)
             .with_context(|| format!("{} cannot be written", path.display()))
             .map_err(usage)?,
-        None => print!("{text}"),
+        None => out::print(text)?,
     }
     Ok(gaps.tell())
 }

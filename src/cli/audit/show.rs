@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::filter::is_about;
-use super::{Failure, Source, log, read};
+use super::{Failure, Source, log, out, read};
 use crate::cli::usage;
-use crate::ledger::replay::{Life, Lives};
+use crate::ledger::replay::{Life, Lives, Used};
 use crate::ledger::{Entry, LedgerBranch, tell};
 
 /// Arguments of `daypass audit show`.
@@ -43,9 +43,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
     match args.source.json {
         true => {
             let events: Vec<_> = events.iter().map(log::json).collect();
-            println!("{:#}", json!({ "grant": id, "life": life, "events": events, "partial": gaps.are_some() }));
+            let answer = json!({ "grant": id, "life": life, "events": events, "partial": gaps.are_some() });
+            out::line(format_args!("{answer:#}"))?;
         }
-        false => print!("{}", human(&id, &life, &events)),
+        false => out::print(human(&id, &life, &events))?,
     }
     Ok(gaps.tell())
 }
@@ -89,6 +90,20 @@ fn unknown(asked: &str) -> anyhow::Error {
     )
 }
 
+/// How many sessions are listed above the events, which tell of all.
+const MOST_SESSIONS: usize = 10;
+
+fn session(used: &Used) -> String {
+    let to = match (used.closed_at, used.revoked) {
+        (Some(at), true) => format!("{}, when the access was taken away", tell::when(at)),
+        (Some(at), false) => tell::when(at),
+        (None, _) => "no end that is known".to_owned(),
+    };
+    let target = used.target.as_deref().map_or_else(|| "a target".to_owned(), tell::text);
+    let what = if used.what.is_empty() { String::new() } else { format!(", {}", tell::text(&used.what)) };
+    format!("on {target} from {} to {to}{what} (seen by {})", tell::when(used.opened_at), tell::text(&used.source))
+}
+
 fn human(id: &str, life: &Life, events: &[Entry]) -> String {
     let mut text = format!("{}\n", tell::text(id));
     let mut field = |name: &str, value: Option<String>| {
@@ -115,6 +130,11 @@ fn human(id: &str, life: &Life, events: &[Entry]) -> String {
             field("access", Some(format!("{} from {} to {to}", tell::text(name), tell::when(interval.from))));
         }
     }
+    for used in life.sessions.iter().take(MOST_SESSIONS) {
+        field("session", Some(session(used)));
+    }
+    let more = life.sessions.len().saturating_sub(MOST_SESSIONS) as u64 + life.more_sessions;
+    field("", (more > 0).then(|| format!("and {more} sessions more")));
     text.push('\n');
     for entry in events {
         text.push_str(&format!("  {}\n", log::line(entry)));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Source, failure};
+use super::{Failure, Source, failure, out};
 use crate::ledger::verify::{Fault, verify};
 use crate::policy::Severity;
 
@@ -24,13 +24,13 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let count = |severity: Severity| verified.findings.iter().filter(|fault| fault.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match args.source.json {
-        true => println!("{}", serde_json::to_string_pretty(&verified.findings).unwrap_or_default()),
+        true => out::line(serde_json::to_string_pretty(&verified.findings).unwrap_or_default())?,
         false => {
-            verified.findings.iter().for_each(|fault| println!("{}", human(fault)));
-            println!(
+            verified.findings.iter().try_for_each(|fault| out::line(human(fault)))?;
+            out::line(format_args!(
                 "{} events in {} commits; {} changes of the default branch: {errors} errors, {warnings} warnings.\nNewest: event {} {}",
                 verified.events, verified.commits, verified.changes, verified.newest.seq, verified.newest.hash
-            );
+            ))?;
         }
     }
     let failed = errors > 0 || (args.deny_warnings && warnings > 0);

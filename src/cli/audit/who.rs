@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::filter::{roles, targets, time};
-use super::{Failure, Source, read};
+use super::{Failure, Source, out, read};
 use crate::cli::usage;
 use crate::ledger::replay::{Life, Lives};
 use crate::ledger::tell;
@@ -65,18 +65,19 @@ pub(super) fn run(args: &WhoArgs) -> Result<ExitCode, Failure> {
     let holders: Vec<Holder> = lives.0.into_iter().filter_map(|(grant, life)| holder(args, grant, life)).collect();
     let later = newest.is_none_or(|newest| newest < args.at);
     match args.source.json {
-        true => println!(
+        true => out::line(format_args!(
             "{:#}",
             json!({ "name": args.name, "at": args.at, "holders": holders.iter().map(Holder::json).collect::<Vec<_>>(),
                 "partial": gaps.are_some(), "newest_event": newest })
-        ),
+        ))?,
         false => {
-            holders.iter().for_each(|holder| println!("{}", holder.line()));
+            holders.iter().try_for_each(|holder| out::line(holder.line()))?;
             if holders.is_empty() {
-                println!("Nobody.");
+                out::line("Nobody.")?;
             }
             if let (true, Some(newest)) = (later, newest) {
-                println!("The newest event is of {}: what happened since is not known here.", tell::when(newest));
+                let newest = tell::when(newest);
+                out::line(format_args!("The newest event is of {newest}: what happened since is not known here."))?;
             }
         }
     }

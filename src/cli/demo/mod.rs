@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use super::serve::Server;
-use super::{Failure, asked_to_stop, unreachable, usage};
+use super::{Failure, asked_to_stop, out, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::engine::settings::Settings;
 use crate::sandbox::{Options, Sandbox, WebhookSink, starter_files};
@@ -44,9 +44,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
     let (server, stage) = set_up(&dir, &clock).await?;
     let told = story::tell(&stage).await;
     if let Err(error) = &told {
-        anstream::eprintln!("\n✘ {error:#}\n  The log: {}", dir.join("daypass.log").display());
+        let log = dir.join("daypass.log");
+        out::beside(format_args!("\n✘ {error:#}\n  The log: {}", log.display()));
     } else if !args.headless {
-        story::what_to_try(&stage);
+        // It is up, whoever reads that.
+        if let Err(failure) = story::what_to_try(&stage) {
+            out::beside(format_args!("daypass: {failure}"));
+        }
         asked_to_stop().await;
     }
     server.stop(std::time::Duration::ZERO).await?;

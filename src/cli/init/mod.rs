@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
-use super::{Failure, usage};
+use super::{Failure, out, usage};
 use crate::policy::name::OrganisationName;
 use crate::policy::schema::Shape;
 use crate::sandbox::starter_files;
@@ -46,17 +46,17 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     for (path, content) in &files {
         write(&args.path.join(path), content).map_err(usage)?;
     }
-    println!("{} files in {}:", files.len(), args.path.display());
+    out::line(format_args!("{} files in {}:", files.len(), args.path.display()))?;
     for (path, _) in &files {
-        println!("  {path}");
+        out::line(format_args!("  {path}"))?;
     }
-    println!();
+    out::line("")?;
     if organisation.is_none() && !args.path.join(OWNERS).exists() {
-        println!("CODEOWNERS was left out: say whose teams own the policy with `--organisation NAME`.");
+        out::line("CODEOWNERS was left out: say whose teams own the policy with `--organisation NAME`.")?;
     }
-    println!("Next: make the people, teams and targets in `policies/` yours, then");
-    println!("  daypass validate && daypass test");
-    println!("commit, and push. The README of Daypass says how to run the server.");
+    out::line("Next: make the people, teams and targets in `policies/` yours, then")?;
+    out::line("  daypass validate && daypass test")?;
+    out::line("commit, and push. The README of Daypass says how to run the server.")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,24 +2,24 @@
 //!
 //! Events are taken in one by one; what is kept is a few words for each grant.
 
+pub mod controls;
 mod page;
 mod plot;
+mod remarks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc, Weekday};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use super::event::{Event, EventKind};
 use super::replay::read;
+use super::tell;
 use crate::access::facts::Account;
 use crate::access::grant::Window;
 
 pub use page::page;
+pub use remarks::Remark;
 
-/// When most people work, in UTC: what is outside is told, not judged.
-const WORK: std::ops::Range<u32> = 6..20;
-/// So many grants of one person in a day are a burst.
-const BURST: usize = 5;
 /// From so many requests on, figures say something.
 const ENOUGH: usize = 5;
 
@@ -33,6 +33,8 @@ struct Asked {
 /// A grant.
 #[derive(Debug, Clone)]
 struct Given {
+    /// The event that says so.
+    seq: u64,
     at: DateTime<Utc>,
     subject: String,
     role: String,
@@ -40,6 +42,23 @@ struct Given {
     emergency: bool,
     window: Option<Window>,
     ended: Option<DateTime<Utc>>,
+    /// When a target last confirmed that something of it was taken away.
+    removed: Option<DateTime<Utc>>,
+    /// From the request to the grant, if somebody had to approve it.
+    waited: Option<TimeDelta>,
+    /// What it gives something on.
+    targets: BTreeSet<String>,
+    /// Whether a session was seen, and on which targets.
+    used: bool,
+    used_targets: BTreeSet<String>,
+}
+
+/// The review of an emergency.
+#[derive(Debug, Clone, Default)]
+struct Review {
+    due_at: Option<DateTime<Utc>>,
+    by: Option<String>,
+    at: Option<DateTime<Utc>>,
 }
 
 /// How long something took, by what.
@@ -56,24 +75,44 @@ pub struct Report {
     stages: Times,
     /// Access people had before Daypass, by target: standing, where it need not be.
     standing: BTreeMap<String, BTreeSet<String>>,
+    /// Entitlements that targets gave, and those people had before.
+    applied: (u64, u64),
+    /// Targets on which any session was seen: only there can the lack of one mean something.
+    seen_targets: BTreeSet<String>,
+    denied_roles: BTreeSet<String>,
+    reviews: BTreeMap<String, Review>,
+    noted: BTreeMap<EventKind, Vec<Noted>>,
 }
 
-/// Something that stands out, with what shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// What to think about.
-    pub what: String,
-    /// What shows it.
-    pub evidence: String,
+/// An event that is listed as it is.
+#[derive(Debug, Clone)]
+struct Noted {
+    seq: u64,
+    at: DateTime<Utc>,
+    about: String,
+    what: String,
 }
+
+/// How many events of a kind are kept as they are.
+const MOST_NOTED: usize = 1_000;
 
 fn login(value: &serde_json::Value) -> String {
     read::<Account>(value).map_or_else(|| "somebody".to_owned(), |account| account.login.to_string())
 }
 
+fn approvers_are_none(details: &serde_json::Value) -> bool {
+    details["approvers"].as_array().is_none_or(Vec::is_empty)
+}
+
+/// The targets of a list of entitlements.
+fn targets(entitlements: &serde_json::Value) -> BTreeSet<String> {
+    let all = entitlements.as_array().into_iter().flatten();
+    all.filter_map(|one| one["target"].as_str()).map(str::to_owned).collect()
+}
+
 impl Report {
-    /// Takes in the next event.
-    pub fn take(&mut self, event: &Event) {
+    /// Takes in the next event, which has this number.
+    pub fn take(&mut self, seq: u64, event: &Event) {
         let details = &event.details;
         self.first.get_or_insert(event.at);
         self.last = self.last.max(Some(event.at));
@@ -99,6 +138,7 @@ impl Report {
             (EventKind::Granted, _, Some(grant)) => {
                 let approvers = details["approvers"].as_array().into_iter().flatten().map(login).collect();
                 let given = Given {
+                    seq,
                     at: event.at,
                     subject: login(&details["subject"]),
                     role: details["role"].as_str().unwrap_or_default().to_owned(),
@@ -106,6 +146,11 @@ impl Report {
                     emergency: details["break_glass"] == true,
                     window: read(&details["window"]),
                     ended: None,
+                    removed: None,
+                    waited: self.waited(grant, event.at).filter(|_| !approvers_are_none(details)),
+                    targets: targets(&details["entitlements"]),
+                    used: false,
+                    used_targets: BTreeSet::new(),
                 };
                 self.given.insert(grant.to_owned(), given);
             }
@@ -114,12 +159,75 @@ impl Report {
                     given.ended = read(&details["ended_at"]).or(Some(event.at));
                 }
             }
+            (EventKind::Removed, _, Some(grant)) => {
+                if let Some(given) = self.given.get_mut(grant) {
+                    given.removed = Some(event.at);
+                }
+            }
+            (EventKind::Denied | EventKind::Refused | EventKind::PolicyChanged | EventKind::AccessReviewed, ..) => {
+                self.note(seq, event);
+            }
+            (EventKind::SessionOpened, _, Some(grant)) => self.seen(grant, details["target"].as_str()),
+            (EventKind::Emergency | EventKind::Reviewed, _, Some(grant)) => self.review(grant, event),
             (EventKind::Applied, ..) if details["standing"] == true => {
+                self.applied.1 += 1;
                 let target = details["entitlement"]["target"].as_str().unwrap_or_default().to_owned();
                 self.standing.entry(target).or_default().insert(login(&details["subject"]));
             }
+            (EventKind::Applied, ..) => self.applied.0 += 1,
             _ => {}
         }
+    }
+
+    /// Keeps what is rare enough to be listed.
+    fn note(&mut self, seq: u64, event: &Event) {
+        if event.kind == EventKind::Denied {
+            let asked = event.details["requests"].as_array().into_iter().flatten();
+            self.denied_roles.extend(asked.filter_map(|one| one["role"].as_str()).map(str::to_owned));
+        }
+        let noted = self.noted.entry(event.kind).or_default();
+        if noted.len() < MOST_NOTED {
+            noted.push(Noted { seq, at: event.at, about: tell::about(event), what: tell::sentence(event) });
+        }
+    }
+
+    /// How long it took from the request to the grant.
+    fn waited(&self, grant: &str, at: DateTime<Utc>) -> Option<TimeDelta> {
+        let pull: u64 = grant.split_once('#')?.1.parse().ok()?;
+        self.asked.get(&pull).map(|asked| at - asked.at)
+    }
+
+    fn seen(&mut self, grant: &str, target: Option<&str>) {
+        self.seen_targets.extend(target.map(str::to_owned));
+        if let Some(given) = self.given.get_mut(grant) {
+            given.used = true;
+            given.used_targets.extend(target.map(str::to_owned));
+        }
+    }
+
+    fn review(&mut self, grant: &str, event: &Event) {
+        let review = self.reviews.entry(grant.to_owned()).or_default();
+        review.due_at = read(&event.details["due_at"]).or(review.due_at);
+        if event.kind == EventKind::Reviewed {
+            review.by = Some(login(&event.details["by"]));
+            review.at = read(&event.details["at"]).or(Some(event.at));
+        }
+    }
+
+    /// Whether somebody would have seen the use of a grant that is over.
+    fn could_be_seen(&self, given: &Given) -> bool {
+        given.ended.is_some() && given.targets.iter().any(|target| self.seen_targets.contains(target))
+    }
+
+    /// Of each role: grants that are over and whose use would have been seen, and how many of them were not used.
+    fn unused(&self) -> BTreeMap<&str, (usize, usize)> {
+        let mut unused: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for given in self.given.values().filter(|given| self.could_be_seen(given)) {
+            let of_role = unused.entry(&given.role).or_default();
+            of_role.0 += 1;
+            of_role.1 += usize::from(!given.used);
+        }
+        unused
     }
 
     fn count(&self, kind: EventKind) -> u64 {
@@ -171,85 +279,6 @@ impl Report {
         }
         used
     }
-
-    /// What may be worth a change of the policy, each with what shows it.
-    pub fn suggestions(&self) -> Vec<Remark> {
-        let mut remarks = Vec::new();
-        for (role, (asked, kept)) in self.used() {
-            let (Some(longest), Some(half)) = (kept.iter().max(), percentile(&asked, 50)) else { continue };
-            if kept.len() >= ENOUGH && *longest * 2 <= half {
-                let (what, longest) = (format!("Lower the ceiling of `{role}`"), length(*longest));
-                let evidence = format!(
-                    "{} grants were asked for {} (median), and none was kept for longer than {longest}",
-                    kept.len(),
-                    length(half)
-                );
-                remarks.push(Remark { what, evidence });
-            }
-        }
-        for (stage, times) in &self.stages {
-            let (Some(half), Some(slow)) = (percentile(times, 50), percentile(times, 95)) else { continue };
-            if times.len() >= ENOUGH && slow > TimeDelta::hours(4) {
-                let what = format!("Name more approvers for stage `{stage}`, or let it escalate");
-                let evidence = format!(
-                    "{} approvals took {} (median); one of twenty took longer than {}",
-                    times.len(),
-                    length(half),
-                    length(slow)
-                );
-                remarks.push(Remark { what, evidence });
-            }
-        }
-        for (target, people) in &self.standing {
-            let what = format!("See whether access on `{target}` that was there before Daypass is still needed");
-            let names: Vec<&str> = people.iter().map(String::as_str).collect();
-            remarks.push(Remark { what, evidence: format!("asked for, though they had it: {}", names.join(", ")) });
-        }
-        remarks
-    }
-
-    /// What is unusual.
-    pub fn anomalies(&self) -> Vec<Remark> {
-        let mut remarks = Vec::new();
-        let mut days: BTreeMap<(String, chrono::NaiveDate), usize> = BTreeMap::new();
-        let mut approved: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for given in self.given.values() {
-            *days.entry((given.subject.clone(), given.at.date_naive())).or_default() += 1;
-            for approver in &given.approvers {
-                *approved.entry((approver, &given.subject)).or_default() += 1;
-            }
-        }
-        for ((person, day), count) in days.iter().filter(|(_, count)| **count >= BURST) {
-            remarks.push(Remark {
-                what: format!("Many grants of {person} in a day"),
-                evidence: format!("{count} on {day}"),
-            });
-        }
-        for ((one, other), count) in &approved {
-            let Some(back) = approved.get(&(*other, *one)).filter(|_| one < other) else { continue };
-            let only = |approver: &str, subject: &str| {
-                let given = self.given.values().filter(|given| given.subject == subject);
-                given.filter(|given| !given.approvers.is_empty()).all(|given| given.approvers == [approver])
-            };
-            if only(one, other) && only(other, one) && count + back >= ENOUGH {
-                let what = format!("{one} and {other} approve only each other");
-                remarks.push(Remark {
-                    what,
-                    evidence: format!("{count} and {back} grants, and nobody else approved any of theirs"),
-                });
-            }
-        }
-        let late = self.given.values().filter(|given| !in_hours(given.at)).count();
-        if late > 0 {
-            let what = format!("Grants outside of {} to {} UTC on working days", WORK.start, WORK.end);
-            remarks.push(Remark { what, evidence: format!("{late} of {}", self.given.len()) });
-        }
-        remarks
-    }
-}
-
-fn in_hours(at: DateTime<Utc>) -> bool {
-    !matches!(at.weekday(), Weekday::Sat | Weekday::Sun) && WORK.contains(&at.hour())
 }
 
 /// The smallest that so many of a hundred do not exceed.
@@ -300,7 +329,7 @@ mod tests {
             ),
             (EventKind::Ended, 6, json!({ "grant": grant, "ended_at": at(6) })),
         ] {
-            report.take(&event(kind, hour + hours, details));
+            report.take(number, &event(kind, hour + hours, details));
         }
     }
 
@@ -321,6 +350,45 @@ mod tests {
             ["alice and bob approve only each other", "Grants outside of 6 to 20 UTC on working days"]
         );
         assert_eq!(report.weeks().iter().map(|week| week.1).collect::<Vec<_>>(), [6]);
+    }
+
+    /// Whether a role is used is judged only where a use would have been seen.
+    #[test]
+    fn what_nobody_was_seen_to_use_is_told_where_it_would_have_been_seen() {
+        let told = |target: &str| {
+            let mut report = Report::default();
+            for number in 0..6_u64 {
+                life(&mut report, number + 1, i64::try_from(number).unwrap() * 24, "alice", "bob");
+            }
+            for given in report.given.values_mut() {
+                given.targets.insert("orders-db".to_owned());
+            }
+            let session = json!({ "grant": "g1#1", "target": target });
+            report.take(99, &event(EventKind::SessionOpened, 5, session));
+            report.suggestions().into_iter().find(|one| one.what.starts_with("Drop")).map(|one| one.evidence)
+        };
+        assert_eq!(told("orders-db").unwrap(), "5 of 6 grants ended without a session that was seen");
+        assert_eq!(told("prod-servers"), None, "nobody looks at the database");
+    }
+
+    #[test]
+    fn who_asks_at_night_for_the_first_time_stands_out() {
+        let mut report = Report::default();
+        for number in 0..12_u64 {
+            life(&mut report, number + 1, i64::try_from(number).unwrap() * 24, "alice", &format!("approver-{number}"));
+        }
+        life(&mut report, 13, 40 * 24 + 14, "alice", "bob");
+        life(&mut report, 14, 41 * 24, "carol", "bob");
+        let told: Vec<String> =
+            report.anomalies().into_iter().map(|one| format!("{}: {}", one.what, one.evidence)).collect();
+        assert!(
+            told.iter().any(|one| one.starts_with("An unusual hour for alice: `orders` at 2027-01-10 03:00")),
+            "{told:#?}"
+        );
+        assert!(
+            told.contains(&"Somebody had a role for the first time: carol with `orders` on 2027-01-10".to_owned()),
+            "{told:#?}"
+        );
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Reader<'_> {
         }
         let commit = match entry.event.kind {
             EventKind::Granted => id(&details["merge_commit"]),
-            EventKind::Merged | EventKind::Refused | EventKind::PolicyChanged => id(&details["commit"]),
+            EventKind::Merged | EventKind::Refused | EventKind::PolicyChanged | EventKind::AccessReviewed => {
+                id(&details["commit"])
+            }
             _ => None,
         };
         if let Some(commit) = commit {

@@ -11,7 +11,7 @@ use cel::{IdedExpr, Value};
 use super::super::{Code, Severity, suggest};
 use super::eval::{ANY_PATTERN, PATTERN, Program};
 use super::functions::{MACROS, SIGNATURES, Signature, binary};
-use super::known::Known;
+use super::known::{Known, has_capitals};
 use super::source::Source;
 use super::types::{Environment, NAMES, Record, Type, Types};
 use super::{Problem, limits, literals};
@@ -197,7 +197,30 @@ impl<'a> Check<'a> {
                 Some(other) => other.types.or(one.types).into(),
             });
         }
-        if select.test { Type::Bool.into() } else { fact.unwrap_or(Types::Any.into()) }
+        if !select.test {
+            return fact.unwrap_or(Types::Any.into());
+        }
+        match from.known() {
+            // Of the parameters, a role declares some and another does not.
+            Some([Type::Record(record)]) if *record != Record::Params => {
+                self.always_there(node, *record, &select.field)
+            }
+            _ => Type::Bool.into(),
+        }
+    }
+
+    /// `has(…)` of a field that is never left out.
+    fn always_there(&mut self, node: &IdedExpr, record: Record, field: &str) -> Fact {
+        let Some(types) = self.environment.field(record, field) else { return Type::Bool.into() };
+        let name = format!("{}.{field}", record.name());
+        let help = match types.known() {
+            Some(types) if types.contains(&Type::Null) => format!("It is null where it is left out: `{name} != null`."),
+            Some([Type::Text]) => format!("It is empty where it is left out: `{name} != ''`."),
+            Some([Type::List(_)]) => format!("It may be empty: `size({name}) > 0`."),
+            _ => String::new(),
+        };
+        self.certain(node, true, format!("this is always true: `{name}` is always there"), help);
+        Fact { types: Type::Bool.into(), known: true.into() }
     }
 
     fn field(&mut self, node: &IdedExpr, record: Record, field: &str) -> Fact {
@@ -313,6 +336,11 @@ impl<'a> Check<'a> {
             if rights.iter().all(elements) {
                 truth = Some(false);
             }
+            if let ([Type::Record(record)], Expr::Literal(LiteralValue::String(field))) = (rights, &left.expr)
+                && *record != Record::Params
+            {
+                truth = Some(self.environment.fields(*record).contains(&field.inner()));
+            }
         }
         if let Some(truth) = truth.filter(|_| !limits::closed(node)) {
             let why = literals::reason((left, &one.known), (right, &other.known), self.source);
@@ -351,12 +379,12 @@ impl<'a> Check<'a> {
 
     /// An element of a list that is written out and is a slip of the pen: `role.risk in ['high', 'criticl']`.
     fn slips(&mut self, one: &Known, list: &IdedExpr) {
-        let (Known::OneOf(possible), Expr::List(list)) = (one, &list.expr) else { return };
-        for element in &list.elements {
+        let Expr::List(list) = &list.expr else { return };
+        let some = matches!(one, Known::OneOf(possible) if possible.len() > 1) || *one == Known::LowerCase;
+        for element in list.elements.iter().filter(|_| some) {
             let Expr::Literal(LiteralValue::String(text)) = &element.expr else { continue };
             let element_is = Known::OneOf(vec![Value::from(text.inner())]);
-            if possible.len() > 1
-                && Known::compare("_==_", one, &element_is) == Some(false)
+            if Known::compare("_==_", one, &element_is) == Some(false)
                 && let help = literals::instead(&element_is, one)
                 && help.starts_with("Did you mean")
             {
@@ -408,8 +436,13 @@ impl<'a> Check<'a> {
             self.error(node, Code::UnknownName, format!("`{}` is not called like this", call.func_name), help);
             return Types::Any.into();
         }
-        let target = call.target.as_deref().map(|target| self.walk(target).types);
-        let args: Vec<Types> = call.args.iter().map(|arg| self.walk(arg).types).collect();
+        let target = call.target.as_deref().map(|target| self.walk(target));
+        let args: Vec<Fact> = call.args.iter().map(|arg| self.walk(arg)).collect();
+        // What is asked about, and what is known of it.
+        let asked = call.target.as_deref().or(call.args.first());
+        let asked = asked.zip(target.iter().chain(&args).next().map(|fact| fact.known.clone()));
+        let target = target.map(|fact| fact.types);
+        let args: Vec<Types> = args.into_iter().map(|fact| fact.types).collect();
         let (name, args) = match call.func_name.as_str() {
             // The number of a pattern that is compiled already.
             PATTERN => ("matches", vec![args.into_iter().next().unwrap_or(Types::Any), Type::Text.into()]),
@@ -442,10 +475,27 @@ impl<'a> Check<'a> {
             self.certain(node, true, format!("this is always true: {why}"), "Say what the text should hold.");
             return Fact { types, known: true.into() };
         }
+        if let Some((asked, known)) = asked.as_ref().filter(|(_, known)| *known == Known::LowerCase)
+            && matches!(name, "contains" | "startsWith" | "endsWith")
+            && let Some(Expr::Literal(LiteralValue::String(text))) = call.args.last().map(|arg| &arg.expr)
+            && has_capitals(text.inner())
+        {
+            let written = Known::OneOf(vec![Value::from(text.inner())]);
+            let message =
+                format!("this is always false: `{}` is a text without capital letters", self.source.of(asked));
+            self.certain(node, false, message, literals::instead(&written, known));
+            return Fact { types, known: false.into() };
+        }
         let ranges: Option<Vec<(i64, i64)>> = fitting.iter().map(|known| known.range).collect();
         let range = ranges.and_then(|ranges| {
             Some((ranges.iter().map(|range| range.0).min()?, ranges.iter().map(|range| range.1).max()?))
         });
+        let range = match asked {
+            Some((_, Known::Length(least, most))) if name == "size" => {
+                i64::try_from(least).ok().zip(i64::try_from(most).ok())
+            }
+            _ => range,
+        };
         let known = range.map_or(Known::Nothing, |(least, most)| Known::Between(Value::Int(least), Value::Int(most)));
         Fact { types, known }
     }

@@ -246,17 +246,43 @@ pub(super) fn parse(
     })
 }
 
-/// What the parser says, without the names of its tokens.
+/// What the parser says, without the names of its tokens and contexts.
 fn in_words(message: &str) -> String {
     let message = one_line(message);
     let text = message.strip_prefix("Syntax error: ").unwrap_or(&message);
     let quoted = text.split('\'').nth(1).unwrap_or_default();
-    if text.starts_with("token recognition error") {
-        format!("`{}` is not understood", quoted.trim())
-    } else if quoted == "<EOF>" {
+    let begins = |words: &str| text.starts_with(words);
+    if begins("token recognition error") {
+        // "token recognition error at: ''a'": what is not understood may have quotes itself.
+        let rest = text.split_once("at: '").map_or("", |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest)).trim();
+        match rest.starts_with(['\'', '"']) {
+            true => format!("the text {rest} is never closed, or has an escape nobody knows"),
+            false => format!("`{rest}` is not understood"),
+        }
+    } else if quoted == "<EOF>" || begins("Incomplete") || begins("No `") {
         "something is missing at the end".to_owned()
-    } else if text.starts_with("mismatched input") || text.starts_with("extraneous input") {
+    } else if begins("mismatched input") || begins("extraneous input") {
         format!("`{quoted}` is unexpected")
+    } else if let Some((missing, before)) = text.strip_prefix("missing ").and_then(|rest| rest.split_once(" at ")) {
+        // "missing ')' at '<EOF>'"
+        match before.trim_matches('\'') {
+            "<EOF>" => "something is missing at the end".to_owned(),
+            before => format!("{} is missing before `{before}`", missing.replace('\'', "`")),
+        }
+    } else if begins("no viable alternative") {
+        format!("`{}` is not understood", quoted.trim_end_matches("<EOF>").trim())
+    } else if begins("unsupported syntax") {
+        format!("`{}` is not supported", quoted.trim_matches('`'))
+    } else if begins("invalid string") || begins("invalid bytes") {
+        "a text has an escape nobody knows".to_owned()
+    } else if begins("invalid int") || begins("invalid uint") || begins("invalid double") {
+        "a number in it is out of range".to_owned()
+    } else if begins("invalid argument to has()") {
+        "`has(…)` asks for a field: `has(params.x)`".to_owned()
+    } else if begins("argument must be a simple name") {
+        "the first argument here is a name of your own: `list.exists(x, x == 'a')`".to_owned()
+    } else if begins("Recursion limit") || begins("error recovery") {
+        "it is nested too deep".to_owned()
     } else {
         text.split(" expecting {").next().unwrap_or(text).to_owned()
     }

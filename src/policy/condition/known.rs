@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use super::super::Duration;
 use super::super::model::{ParamKind, ParamValue, Risk};
+use super::super::request::{LONGEST_REASON, LONGEST_TICKET};
 use super::types::{Environment, Record};
 
 /// Pairs of values that are compared one by one; beyond that nothing is said.
@@ -21,8 +22,14 @@ pub(super) enum Known {
     OneOf(Vec<Value>),
     /// It lies between these two, both included.
     Between(Value, Value),
-    /// It is a list, and all of its elements are among these; never empty.
+    /// It is a list, and all of its elements are among these.
     Elements(Vec<Value>),
+    /// It is a text without capital letters: logins and the slugs of teams have none here.
+    LowerCase,
+    /// It is a list of such texts.
+    LowerCaseList,
+    /// It is a text of so many characters, both included.
+    Length(usize, usize),
 }
 
 impl From<bool> for Known {
@@ -80,10 +87,15 @@ impl Known {
                 Self::Between(Value::Duration(TimeDelta::seconds(1)), Value::Duration(longest.delta()))
             }
             (Record::PullRequest, "number") => Self::Between(Value::Int(0), Value::Int(i64::MAX)),
-            (Record::Subject, "groups") if !environment.groups.is_empty() => match Self::texts(environment.groups) {
-                Self::OneOf(groups) => Self::Elements(groups),
-                other => other,
-            },
+            (Record::Request, "subject") | (Record::Subject, "login") | (Record::PullRequest, "author") => {
+                Self::LowerCase
+            }
+            (Record::Request, "reason") => Self::Length(1, LONGEST_REASON),
+            (Record::Request, "ticket") => Self::Length(0, LONGEST_TICKET),
+            (Record::Subject, "teams") => Self::LowerCaseList,
+            (Record::Subject, "groups") => environment.groups.map_or(Self::Nothing, |groups| {
+                Self::Elements(groups.iter().map(|group| Value::from(group.as_str())).collect())
+            }),
             (Record::Params, name) => {
                 let spec = environment.params.into_iter().flatten().find(|(known, _)| known.as_str() == name);
                 match spec.map(|(_, spec)| &spec.kind) {
@@ -98,12 +110,23 @@ impl Known {
     /// What is certain about an element of it.
     pub(super) fn element(&self) -> Self {
         match self {
-            Self::Elements(values) => Self::OneOf(values.clone()),
+            Self::Elements(values) => Self::one_of(values.clone()),
+            Self::LowerCaseList => Self::LowerCase,
             Self::OneOf(values) => match values.as_slice() {
                 [Value::List(elements)] if elements.len() <= 64 => Self::one_of(elements.to_vec()),
                 _ => Self::Nothing,
             },
             _ => Self::Nothing,
+        }
+    }
+
+    /// Whether it can never be this text.
+    fn excludes(&self, value: &Value) -> bool {
+        let Value::String(text) = value else { return false };
+        match self {
+            Self::LowerCase => has_capitals(text),
+            Self::Length(least, most) => !(*least..=*most).contains(&text.chars().count()),
+            _ => false,
         }
     }
 
@@ -134,6 +157,10 @@ impl Known {
             "_>=_" => Self::compare("_<=_", right, left),
             "_==_" => match (left, right) {
                 (Self::OneOf(one), Self::OneOf(other)) => always(one, other, |one, other| Some(one == other)),
+                (text @ (Self::LowerCase | Self::Length(..)), Self::OneOf(values))
+                | (Self::OneOf(values), text @ (Self::LowerCase | Self::Length(..))) => {
+                    values.iter().all(|value| text.excludes(value)).then_some(false)
+                }
                 _ => apart(left, right).then_some(false),
             },
             "_<_" | "_<=_" => {
@@ -153,6 +180,16 @@ impl Known {
                     Value::List(elements) => Some(elements.contains(one)),
                     _ => None,
                 }),
+                (text @ (Self::LowerCase | Self::Length(..)), Self::OneOf(lists)) => {
+                    let none = |list: &Value| match list {
+                        Value::List(elements) => elements.iter().all(|element| text.excludes(element)),
+                        _ => false,
+                    };
+                    lists.iter().all(none).then_some(false)
+                }
+                (Self::OneOf(one), Self::LowerCaseList) => {
+                    one.iter().all(|value| Self::LowerCase.excludes(value)).then_some(false)
+                }
                 (Self::OneOf(one), Self::Elements(elements)) => {
                     (!one.iter().any(|value| elements.contains(value))).then_some(false)
                 }
@@ -161,6 +198,11 @@ impl Known {
             _ => None,
         }
     }
+}
+
+/// Whether no text without capital letters holds this one.
+pub(super) fn has_capitals(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 fn apart(left: &Known, right: &Known) -> bool {

@@ -4,7 +4,7 @@ use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use cel::{IdedExpr, Value};
 
 use super::super::suggest;
-use super::known::Known;
+use super::known::{Known, has_capitals};
 use super::source::Source;
 use super::types::{Type, Types};
 use crate::policy::calendar::{self, Calendar};
@@ -74,11 +74,15 @@ fn words(known: &Known) -> Option<String> {
     match known {
         Known::OneOf(values) if values.len() == 1 => list(values),
         Known::OneOf(values) => list(values).map(|all| format!("one of {all}{}", more(values))),
+        Known::Elements(values) if values.is_empty() => Some("empty: the policy has no groups".to_owned()),
         Known::Elements(values) if values.len() == 1 => {
             list(values).map(|only| format!("a list with nothing but {only}"))
         }
         Known::Elements(values) => list(values).map(|all| format!("a list of some of {all}{}", more(values))),
         Known::Between(least, most) => Some(format!("between {} and {}", value(least)?, value(most)?)),
+        Known::LowerCase => Some("a text without capital letters".to_owned()),
+        Known::LowerCaseList => Some("a list of texts without capital letters".to_owned()),
+        Known::Length(least, most) => Some(format!("a text of {least} to {most} characters")),
         Known::Nothing => None,
     }
 }
@@ -113,8 +117,12 @@ pub(super) fn instead(written: &Known, possible: &Known) -> String {
         };
         values.iter().filter_map(text).collect()
     };
-    let (written, possible) = (texts(written), texts(possible));
+    let (written, lower_case) = (texts(written), matches!(possible, Known::LowerCase | Known::LowerCaseList));
     let [written] = written.as_slice() else { return String::new() };
+    if lower_case && has_capitals(written) {
+        return format!("Did you mean `'{}'`?", written.to_ascii_lowercase());
+    }
+    let possible = texts(possible);
     let near = suggest(written, possible.iter().map(String::as_str)).filter(|near| near != written);
     near.map_or(String::new(), |near| format!("Did you mean `'{near}'`?"))
 }

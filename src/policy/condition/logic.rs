@@ -214,7 +214,7 @@ impl Cases {
         let possible = match &thing.known {
             Known::OneOf(values) => values.iter().map(case).collect::<Option<Vec<_>>>(),
             Known::Between(least, most) => case(least).zip(case(most)).map(|(least, most)| (least..=most).collect()),
-            Known::Nothing | Known::Elements(_) => None,
+            Known::Nothing | Known::Elements(_) | Known::LowerCase | Known::LowerCaseList | Known::Length(..) => None,
         };
         let mut possible = possible.unwrap_or(all);
         possible.sort_unstable();

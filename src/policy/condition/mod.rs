@@ -229,8 +229,11 @@ impl Expression {
     fn value(&self, scope: &Scope) -> Result<Value, ExpressionError> {
         // Nobody is in a team that does not exist: whoever excludes its members, with the name misspelt, would exclude nobody.
         let named = &self.compiled.membership.teams;
-        if let Some(missing) =
-            scope.subject.missing_teams.iter().find(|slug| named.iter().any(|team| team.as_str() == *slug))
+        if let Some(missing) = scope
+            .subject
+            .missing_teams
+            .iter()
+            .find(|slug| named.iter().any(|team| team.as_str().eq_ignore_ascii_case(slug)))
         {
             return Err(ExpressionError(format!("there is no team `{missing}` in the organisation")));
         }

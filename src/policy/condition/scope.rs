@@ -135,9 +135,12 @@ impl Scope {
     /// The value of a name at the beginning of an expression; `None` if there is nothing of that name.
     pub(super) fn variable(&self, name: &str) -> Option<Result<Value, cel::SerializationError>> {
         let request = &self.request;
+        // Logins and the slugs of teams have no case: here there is one way to write them.
+        let lower = |text: &String| text.to_ascii_lowercase();
+        let teams: Vec<String> = self.subject.teams.iter().map(lower).collect();
         Some(match name {
             "request" => cel::to_value(RequestVars {
-                subject: &request.subject,
+                subject: &lower(&request.subject),
                 role: &request.role,
                 duration: cel::Duration(request.duration.delta()),
                 reason: &request.reason,
@@ -148,8 +151,8 @@ impl Scope {
             }),
             "params" => cel::to_value(&request.params),
             "subject" => cel::to_value(SubjectVars {
-                login: &self.subject.login,
-                teams: &self.subject.teams,
+                login: &lower(&self.subject.login),
+                teams: &teams,
                 groups: &self.subject.groups,
                 person: person(&self.subject.person),
             }),
@@ -162,7 +165,7 @@ impl Scope {
             "now" => cel::to_value(cel::Timestamp(self.now.fixed_offset())),
             "pull_request" => cel::to_value(PullRequestVars {
                 number: i64::try_from(self.pull_request.number).unwrap_or(i64::MAX),
-                author: &self.pull_request.author,
+                author: &lower(&self.pull_request.author),
             }),
             _ => return None,
         })

@@ -145,8 +145,8 @@ pub struct Environment<'a> {
     pub ceiling: Option<Duration>,
     /// Every role of the policy; empty if unknown.
     pub roles: &'a [String],
-    /// Every group of the policy; empty if unknown.
-    pub groups: &'a [String],
+    /// Every group of the policy, if they are known.
+    pub groups: Option<&'a [String]>,
 }
 
 /// The names an expression can begin with.

@@ -128,7 +128,7 @@ fn a_circle_is_told_with_all_its_places() {
     let text = "templates:\n  first: { extends: a }\n  a: { extends: b }\n  b: { extends: a }\n";
     let loaded = loaded(&[("policies/x.yaml", text)]);
     let told: Vec<_> = loaded.findings.iter().map(|f| (f.code, f.place.line, f.message.as_str())).collect();
-    let circle = "`a` (policies/x.yaml:3) extends `b` (policies/x.yaml:4) extends `a`: a circle";
+    let circle = "`a` (policies/x.yaml:3:3) extends `b` (policies/x.yaml:4:3) extends `a`: a circle";
     assert_eq!(told, [(Code::ExtendsCircle, 3, circle)]);
 }
 
@@ -157,5 +157,5 @@ fn one_person_is_not_several() {
                 approval: one\n    entitlements: [{ postgres: { target: db, role: r } }]\n";
     let loaded = loaded(&[("policies/x.yaml", text)]);
     let told: Vec<_> = loaded.findings.iter().map(|f| (f.code, f.message.as_str())).collect();
-    assert_eq!(told, [(Code::TooFewPeople, "rule `one` needs one person, and names too few")]);
+    assert_eq!(told, [(Code::TooFewPeople, "stage `owner` of `one` needs one person, and names too few")]);
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Resolver;
+use super::widening::Widening;
 use crate::policy::calendar::{self, Calendar, WORKING_HOURS};
 use crate::policy::condition::Expression;
 use crate::policy::document::{ApprovalDoc, CalendarDoc, EscalationDoc, PartDoc, StageDoc};
-use crate::policy::model::{Approval, Demand, Escalation, Part, Policy, Stage};
+use crate::policy::model::{Approval, Demand, Escalation, Part, Policy, SPONSOR, Stage};
 use crate::policy::name::{ApprovalName, CalendarName, StageName};
 use crate::policy::principal::Principal;
 use crate::policy::yaml::decode::did_you_mean;
@@ -17,7 +18,7 @@ use crate::policy::{Code, Place};
 /// In how many ways the stages of a rule may be satisfied: all of them are tried.
 const MOST_WAYS: usize = 64;
 /// How many people a part may require: who could be among them is tried out.
-const MOST_REQUIRED: u32 = 20;
+pub(in crate::policy) const MOST_REQUIRED: u32 = 20;
 
 impl Resolver<'_> {
     pub(super) fn approval(&mut self, name: At<ApprovalName>, document: ApprovalDoc) -> Approval {
@@ -40,39 +41,48 @@ impl Resolver<'_> {
     }
 
     fn stage(&mut self, owner: &Spot, rule: &ApprovalName, document: StageDoc) -> Stage {
-        let mut problems = Vec::new();
+        // Each with the place it is about; the stage's name, if that is nowhere else.
+        let mut problems: Vec<(Option<Spot>, String)> = Vec::new();
         let written = [document.approvers.is_some(), document.all_of.is_some(), document.any_of.is_some()];
         if written.iter().filter(|is| **is).count() != 1 {
-            problems.push(
-                "says who approves in more than one way, or not at all: use one of `approvers`, `all_of` and `any_of`"
-                    .to_owned(),
-            );
+            let problem =
+                "says who approves in more than one way, or not at all: use one of `approvers`, `all_of` and `any_of`";
+            problems.push((None, problem.to_owned()));
         }
         if let Some(required) = document.required.as_ref().filter(|_| document.approvers.is_none()) {
             let message = format!("`required` belongs to the parts of stage `{}`", *document.name);
             self.report.error(&required.spot, Code::BadStage, message, "Write it beside the `approvers` it is about.");
         }
+        let required = |required: &Option<At<u32>>| required.as_ref().map(|required| required.spot.clone());
+        let of_parts = document.all_of.iter().chain(&document.any_of).flat_map(|parts| parts.iter());
+        let mut required_at: Vec<Option<Spot>> = of_parts.map(|part| required(&part.required)).collect();
+        if required_at.is_empty() {
+            required_at.push(required(&document.required));
+        }
         let parts = |parts: Option<At<Vec<PartDoc>>>| parts.map(At::into_inner);
         let demand = match (document.approvers, parts(document.all_of), parts(document.any_of)) {
-            (_, Some(parts), _) => Demand::All(parts.iter().map(|part| self.part(part)).collect()),
-            (_, _, Some(parts)) => Demand::Any(parts.iter().map(|part| self.part(part)).collect()),
+            (_, Some(parts), _) => Demand::All(parts.iter().map(|part| self.part(owner, part)).collect()),
+            (_, _, Some(parts)) => Demand::Any(parts.iter().map(|part| self.part(owner, part)).collect()),
             (approvers, ..) => {
-                let approvers = self.principals(&approvers.unwrap_or_default());
+                let approvers = approvers.unwrap_or_default();
+                self.no_bots(owner, &approvers);
+                let approvers = self.principals(&approvers);
                 Demand::of(approvers, document.required.as_ref().map_or(1, |required| **required))
             }
         };
-        let escalate = self.escalations(&document.name, document.escalate.0);
+        let escalate = self.escalations((owner, rule, &document.name), document.escalate.0);
         let wider: BTreeSet<Principal> = escalate.iter().flat_map(|step| step.to.iter().cloned()).collect();
-        problems.extend(demand.parts().flat_map(|part| problem_of(part, &wider)));
+        problems.extend(demand.parts().zip(required_at).filter_map(|(part, at)| Some((at, problem_of(part, &wider)?))));
         if demand.parts().next().is_none() {
-            problems.push("has no part".to_owned());
+            problems.push((None, "has no part".to_owned()));
         }
-        if document.ask.as_ref().is_some_and(|ask| **ask < demand.required()) {
-            problems.push("asks fewer people than it requires".to_owned());
+        if let Some(ask) = document.ask.as_ref().filter(|ask| ***ask < demand.required()) {
+            problems.push((Some(ask.spot.clone()), "asks fewer people than it requires".to_owned()));
         }
-        for problem in problems {
+        for (at, problem) in problems {
             let message = format!("stage `{}` of `{rule}` {problem}", *document.name);
-            self.report.error(&document.name.spot, Code::BadStage, message, Code::BadStage.explanation());
+            let spot = at.unwrap_or_else(|| document.name.spot.clone());
+            self.report.error(&spot, Code::BadStage, message, Code::BadStage.explanation());
         }
         let when = document.when.as_ref().and_then(|when| {
             let checked = Expression::compile(when, &self.environment(None, None));
@@ -81,14 +91,27 @@ impl Resolver<'_> {
         Stage { name: document.name.into_inner(), when, demand, ask: document.ask.map(At::into_inner), escalate }
     }
 
-    fn part(&mut self, document: &PartDoc) -> Part {
+    fn part(&mut self, owner: &Spot, document: &PartDoc) -> Part {
+        self.no_bots(owner, &document.approvers);
         let required = document.required.as_ref().map_or(1, |required| **required);
         Part { approvers: self.principals(&document.approvers), required }
     }
 
-    fn escalations(&mut self, stage: &StageName, documents: Vec<EscalationDoc>) -> Vec<Escalation> {
+    fn escalations(
+        &mut self,
+        (owner, rule, stage): (&Spot, &ApprovalName, &StageName),
+        documents: Vec<EscalationDoc>,
+    ) -> Vec<Escalation> {
         let mut steps: Vec<Escalation> = Vec::new();
         for document in documents {
+            self.no_bots(owner, &document.to);
+            self.widenings.push(Widening {
+                owner: owner.clone(),
+                spot: document.after.spot.clone(),
+                rule: rule.clone(),
+                stage: stage.clone(),
+                step: steps.len(),
+            });
             if steps.last().is_some_and(|before| *document.after <= before.after) {
                 let message =
                     format!("stage `{stage}` widens after {}, no later than by the step before it", *document.after);
@@ -103,13 +126,28 @@ impl Resolver<'_> {
                 let message = format!("stage `{stage}` widens to nobody");
                 self.report.error(&document.after.spot, Code::BadStage, message, "Name somebody in `to`.");
             }
+            if !document.to.is_empty() && document.to.iter().all(|one| matches!(**one, Principal::App(_))) {
+                let message = format!("stage `{stage}` widens to bots only; only people approve");
+                self.report.error(&document.after.spot, Code::BadStage, message, "Name people or teams in `to`.");
+            }
             let calendar = document.calendar.as_ref().and_then(|name| self.known_calendar(name));
             steps.push(Escalation { after: document.after.into_inner(), calendar, to: self.principals(&document.to) });
         }
         steps
     }
 
+    /// Whoever names a bot among those who approve, expects something of it.
+    fn no_bots(&mut self, owner: &Spot, approvers: &[At<Principal>]) {
+        let people = approvers.iter().any(|approver| !matches!(**approver, Principal::App(_)));
+        // That there are none but bots is an error already.
+        for bot in approvers.iter().filter(|approver| people && matches!(***approver, Principal::App(_))) {
+            let message = format!("`{}` never approves: only people do", **bot);
+            self.warn(owner, &bot.spot, Code::BotApprover, message, Code::BotApprover.explanation());
+        }
+    }
+
     fn known_calendar(&mut self, name: &At<CalendarName>) -> Option<Arc<Calendar>> {
+        self.used.calendars.insert((**name).clone());
         let known = self.calendars.get(&**name);
         if known.is_none() {
             let names = self.calendars.keys().map(CalendarName::as_str);
@@ -158,6 +196,17 @@ impl Resolver<'_> {
         }
         for role in policy.roles.values() {
             let Some(rule) = policy.approvals.get(&role.approval) else { continue };
+            if let Some(stage) = rule.stages.iter().find(|stage| stage.name.as_str() == SPONSOR)
+                && !role.machines.sponsors.is_empty()
+            {
+                let message = format!(
+                    "stage `{}` of `{}` has the name of the stage in which the sponsors of `{}` approve",
+                    stage.name, rule.name, role.name
+                );
+                let spot = self.approvals.get(&rule.name).cloned();
+                let spot = spot.unwrap_or_else(|| Spot::new(&role.file, role.place));
+                self.report.error(&spot, Code::BadStage, message, "Give it another name.");
+            }
             let requesters = policy.written_out(&role.requesters);
             let [requester] = requesters.iter().collect::<Vec<_>>()[..] else { continue };
             for stage in &rule.stages {
@@ -165,7 +214,8 @@ impl Resolver<'_> {
                     && matches!(requester, Principal::User(_));
                 if only_self {
                     let message = format!("only the requester of `{}` could approve stage `{}`", role.name, stage.name);
-                    let spot = Spot::new(&role.file, role.place);
+                    let spot = self.roles.get(&role.name).cloned();
+                    let spot = spot.unwrap_or_else(|| Spot::new(&role.file, role.place));
                     self.report.error(&spot, Code::OnlySelfApproval, message, Code::OnlySelfApproval.explanation());
                 }
             }

@@ -7,12 +7,17 @@ use crate::policy::condition::{Checked, Environment, Expression, Span, Template}
 use crate::policy::document::{BreakGlassDoc, EntitlementDoc, MachinesDoc, ParamDoc, ParamType, RoleDoc};
 use crate::policy::entitlement::{AccessTemplate, EntitlementTemplate};
 use crate::policy::lint::Remark;
-use crate::policy::model::{BreakGlass, Condition, Machines, ParamKind, ParamSpec, Risk, Role, Settings, TargetKind};
+use crate::policy::model::{
+    BreakGlass, Condition, Machines, ParamKind, ParamSpec, ParamValue, Risk, Role, Settings, TargetKind,
+};
 use crate::policy::name::{ParamName, RoleName, TargetName};
 use crate::policy::principal::Principal;
 use crate::policy::yaml::decode::{did_you_mean, shortened};
 use crate::policy::yaml::{At, Entries, Spot};
 use crate::policy::{Code, Duration, Severity};
+
+/// The highest limit of a role: who has it is counted one by one.
+pub(in crate::policy) const MOST_AT_ONCE: u32 = 10_000;
 
 impl Resolver<'_> {
     /// A role, if it has what every role needs. Of a template some may still be missing, and nothing comes of it.
@@ -23,8 +28,9 @@ impl Resolver<'_> {
         settings: &Settings,
         is_template: bool,
     ) -> Option<Role> {
-        let partial = is_template || self.expanded.unfinished.contains(&name.spot);
-        if document.entitlements.is_empty() && !partial {
+        let unread = self.report.is_partial(&name.spot);
+        let partial = is_template || unread || self.expanded.unfinished.contains(&name.spot);
+        if document.entitlements.0.is_empty() && !partial {
             let message = format!("role `{}` gives nothing", *name);
             self.report.error(&name.spot, Code::NoEntitlements, message, Code::NoEntitlements.explanation());
         }
@@ -50,8 +56,11 @@ impl Resolver<'_> {
             self.known_approval(approval);
         }
         let break_glass = document.break_glass.map(|document| self.break_glass(&name, document, max_duration));
-        if let Some(limit) = document.limit.as_ref().filter(|limit| ***limit == 0) {
-            let message = format!("role `{name}` may be held by nobody");
+        if let Some(limit) = document.limit.as_ref().filter(|limit| !(1..=MOST_AT_ONCE).contains(&***limit)) {
+            let message = match **limit {
+                0 => format!("role `{name}` may be held by nobody"),
+                most => format!("a limit of {most} is none: at most {MOST_AT_ONCE} are counted"),
+            };
             self.report.error(&limit.spot, Code::BadLimit, message, Code::BadLimit.explanation());
         }
         let machines = self.machines(&name, document.machines, max_duration);
@@ -64,7 +73,7 @@ impl Resolver<'_> {
         let shares = is_template || document.extends.is_some() || document.for_each.is_some() || self.has_role_defaults;
         let role = (!shares).then_some((&name, document.risk));
         let ceiling = Some(if shares { settings.max_duration } else { max_duration });
-        for condition in document.conditions {
+        for condition in document.conditions.0 {
             let environment = Environment { ceiling, ..self.environment(role, Some(&params)) };
             let checked = Expression::compile(&condition.expr, &environment);
             if let Some(message) = &condition.message {
@@ -76,6 +85,7 @@ impl Resolver<'_> {
         }
         let entitlements = document
             .entitlements
+            .0
             .into_iter()
             .filter_map(|entitlement| self.entitlement(entitlement, &owner, role, &params))
             .collect();
@@ -145,8 +155,15 @@ impl Resolver<'_> {
     }
 
     fn param(&mut self, name: &At<ParamName>, document: ParamDoc) -> ParamSpec {
+        for value in document.one_of.iter().flatten().chain(&document.default) {
+            if let ParamValue::String(text) = &**value {
+                self.readable_at(&format!("a value of parameter `{}`", **name), text, &value.spot);
+            }
+        }
         let kind = match (document.kind.as_deref(), document.one_of) {
-            (None, Some(values)) if !values.is_empty() => ParamKind::OneOf(values),
+            (None, Some(values)) if !values.is_empty() => {
+                ParamKind::OneOf(values.into_iter().map(At::into_inner).collect())
+            }
             (Some(ParamType::String), None) => ParamKind::String,
             (Some(ParamType::Integer), None) => ParamKind::Integer,
             (Some(ParamType::Boolean), None) => ParamKind::Boolean,
@@ -252,7 +269,7 @@ impl Resolver<'_> {
         role: Option<(&'e RoleName, Risk)>,
         params: Option<&'e BTreeMap<ParamName, ParamSpec>>,
     ) -> Environment<'e> {
-        let (roles, groups, ceiling) = (&self.role_names[..], &self.group_names[..], self.ceiling);
+        let (roles, groups, ceiling) = (&self.role_names[..], Some(&self.group_names[..]), self.ceiling);
         Environment { params, role, roles, groups, ceiling, ..Environment::default() }
     }
 

@@ -7,12 +7,13 @@ use super::decode::{Report, did_you_mean, keys_of, shortened};
 use super::node::Node;
 use crate::policy::Code;
 
-/// Declares a shape: its type, how it is read, and its schema. A field with a default may be left out.
+/// Declares a shape: its type, how it is read, and its schema. A field with a default may be left out. With `keeps_going` behind
+/// its name a value comes out although a key is unknown or the value of one cannot be read, so that what else is wrong is found.
 macro_rules! document {
     (
         $(#[doc = $about:literal])+
         $(#[derive($($derive:ident),+)])?
-        $vis:vis struct $name:ident, $what:literal {
+        $vis:vis struct $name:ident, $what:literal $(, $keeps:ident)? {
             $( $(#[doc = $doc:literal])+ $field:ident $(as $key:literal)?: $type:ty $(= $default:expr)?, )*
         }
     ) => {
@@ -29,6 +30,7 @@ macro_rules! document {
                 report: &mut $crate::policy::yaml::Report,
             ) -> Option<Self> {
                 let mut fields = $crate::policy::yaml::decode::Fields::of(node, report, $what)?;
+                $( fields.$keeps(); )?
                 $( let $field: Option<$type> = document!(@read fields, report, document!(@key $field $($key)?) $(, $default)?); )*
                 let complete = fields.finish(report);
                 Some(Self { $($field: $field?,)* }).filter(|_| complete)

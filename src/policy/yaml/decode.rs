@@ -17,6 +17,10 @@ pub(crate) struct Report {
     pub findings: Vec<Finding>,
     /// Those that are about what was made from rows of a table, with the rows.
     pub made: BTreeMap<Finding, BTreeSet<Arc<Made>>>,
+    /// Where things are named of which not all could be read: what they lack, they may have.
+    partial: Vec<Spot>,
+    /// How often something was met about which enough is said.
+    told: usize,
 }
 
 impl Report {
@@ -35,6 +39,11 @@ impl Report {
         self.add(spot, finding);
     }
 
+    /// Whether not all of what is named here could be read.
+    pub fn is_partial(&self, name: &Spot) -> bool {
+        self.partial.iter().any(|spot| (&spot.file, spot.place) == (&name.file, name.place))
+    }
+
     /// Adds what was found at `spot`.
     pub fn add(&mut self, spot: &Spot, finding: Finding) {
         if let Some(row) = &spot.made {
@@ -45,6 +54,7 @@ impl Report {
 
     pub(super) fn wrong_kind(&mut self, node: &Node, expected: &str) {
         if matches!(node.value, Value::Told) {
+            self.told += 1;
             return;
         }
         match node.what() {
@@ -181,6 +191,30 @@ impl<T: Decode> Decode for Vec<T> {
     }
 }
 
+/// A list of which those are kept that can be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Readable<T>(pub Vec<T>);
+
+impl<T> Default for Readable<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Decode> Decode for Readable<T> {
+    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
+        let Value::List(items) = &node.value else {
+            report.wrong_kind(node, "a list, such as `[a, b]`");
+            return None;
+        };
+        Some(Self(items.iter().filter_map(|item| T::decode(item, report)).collect()))
+    }
+
+    fn schema(schemas: &mut Schemas) -> serde_json::Value {
+        Vec::<T>::schema(schemas)
+    }
+}
+
 impl<T: Decode + Ord> Decode for BTreeSet<T> {
     fn decode(node: &Node, report: &mut Report) -> Option<Self> {
         Vec::decode(node, report).map(|items| items.into_iter().collect())
@@ -276,13 +310,22 @@ pub(crate) struct Fields<'n> {
     missing: Vec<&'static str>,
     spot: &'n Spot,
     what: &'static str,
+    /// Whether a value comes out although something cannot be read.
+    keeps: bool,
+    partial: bool,
 }
 
 impl<'n> Fields<'n> {
     /// The fields of `node`, if it has any.
     pub fn of(node: &'n Node, report: &mut Report, what: &'static str) -> Option<Self> {
         let entries = keys_of(node, report, &format!("{what}: keys with values"))?;
-        Some(Self { entries, known: Vec::new(), missing: Vec::new(), spot: node.named_at(), what })
+        let (known, missing, spot) = (Vec::new(), Vec::new(), node.named_at());
+        Some(Self { entries, known, missing, spot, what, keeps: false, partial: false })
+    }
+
+    /// What cannot be read keeps the rest from nothing.
+    pub fn keeps_going(&mut self) {
+        self.keeps = true;
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'n Node> {
@@ -304,15 +347,19 @@ impl<'n> Fields<'n> {
 
     /// A field that may be left out.
     pub fn optional<T: Decode>(&mut self, key: &'static str, report: &mut Report, default: T) -> Option<T> {
-        match self.take(key) {
-            Some(node) => T::decode(node, report),
-            None => Some(default),
-        }
+        let Some(node) = self.take(key) else { return Some(default) };
+        let found = (report.findings.len(), report.told);
+        let value = T::decode(node, report);
+        self.partial |= (report.findings.len(), report.told) != found;
+        if self.keeps { value.or(Some(default)) } else { value }
     }
 
     /// Reports what is left, keys nobody knows, and what is missing. False if there is anything to report.
     pub fn finish(mut self, report: &mut Report) -> bool {
-        let complete = self.entries.is_empty() && self.missing.is_empty();
+        let complete = (self.entries.is_empty() || self.keeps) && self.missing.is_empty();
+        if self.keeps && (self.partial || !self.entries.is_empty()) {
+            report.partial.push(self.spot.clone());
+        }
         for (key, _) in &self.entries {
             let name = key.text().unwrap_or_default();
             if name == "<<" {

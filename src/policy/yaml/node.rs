@@ -42,7 +42,8 @@ impl Spot {
 
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.place.line)
+        write!(f, "{}:{}", self.file, self.place.line)?;
+        if self.place.column > 0 { write!(f, ":{}", self.place.column) } else { Ok(()) }
     }
 }
 

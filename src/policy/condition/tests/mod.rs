@@ -218,3 +218,21 @@ fn patterns_that_are_not_written_out_are_bounded() {
     assert!(with(&"a".repeat(300)).unwrap_err().contains("at most 200 bytes"));
     assert!(with(r"(\w{60}){60}").unwrap_err().contains("too large"));
 }
+
+#[test]
+fn logins_and_teams_are_compared_in_lower_case_however_they_are_spelt() {
+    let mut scope = scope();
+    scope.subject.login = "Alice".to_owned();
+    scope.request.subject = "Alice".to_owned();
+    scope.pull_request.author = "ALICE".to_owned();
+    scope.subject.teams = vec!["SRE".to_owned()];
+    for source in [
+        "subject.login == 'alice' && request.subject == 'alice'",
+        "pull_request.author == subject.login",
+        "'sre' in subject.teams",
+    ] {
+        assert_eq!(compile(source).unwrap().is_true(&scope), Ok(true), "{source}");
+    }
+    scope.subject.missing_teams = vec!["Contractors".to_owned()];
+    assert!(compile("!('contractors' in subject.teams)").unwrap().is_true(&scope).is_err());
+}

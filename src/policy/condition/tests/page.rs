@@ -42,7 +42,7 @@ fn examples(page: &str) -> Vec<(&str, &str)> {
 fn every_example_of_the_page_does_what_it_says() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/expressions.md")).unwrap();
     let (params, name, groups): (_, RoleName, _) = (params(), "checkout-admin".parse().unwrap(), ["sre".to_owned()]);
-    let any = Environment { groups: &groups, ..Environment::default() };
+    let any = Environment { groups: Some(&groups), ..Environment::default() };
     let own = Environment { params: Some(&params), role: Some((&name, Risk::High)), ..any };
     let examples = examples(&page);
     assert!(examples.len() > 25, "{examples:?}");

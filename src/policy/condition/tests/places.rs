@@ -58,7 +58,7 @@ roles:
     conditions:
       - expr: 'request.ticket != ''x'' && «request.tickt» != '''''
       - expr: "request.ticket != \"ä\" && «params.shrd» == 1"
-      - expr: "'x' in subject.groups || «2 in subject.teams»"
+      - expr: "'x' in subject.teams || «2 in subject.teams»"
       - expr: '''x'' == request.ticket || «''x'' > 2»'
     entitlements:
       - postgres: { target: db, role: "r-${params.shard}-${«subject.teams»}" }

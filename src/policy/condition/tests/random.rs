@@ -48,7 +48,8 @@ fn word() -> impl Strategy<Value = String> {
 fn scopes(role: &'static str, risk: Risk) -> impl Strategy<Value = Scope> {
     let subject =
         (word(), prop::collection::vec(word(), 0..3), prop::sample::subsequence(&GROUPS[..], 0..=3), word(), word());
-    let request = (1..=Duration::MAX.seconds(), word(), word(), prop::option::of(0..2_000_000_000_i64), any::<bool>());
+    let reason = word().prop_filter("a reason is never empty", |reason| !reason.is_empty());
+    let request = (1..=Duration::MAX.seconds(), reason, word(), prop::option::of(0..2_000_000_000_i64), any::<bool>());
     let params = (word(), -3..3_i64, any::<bool>(), prop::sample::select(vec!["prod", "staging"]));
     (subject, request, params, 0..4_000_000_000_i64, 0..9_u64).prop_map(
         move |(subject, request, params, now, number)| {
@@ -97,6 +98,11 @@ fn expressions() -> impl Strategy<Value = String> {
         "request.duration",
         "request.ticket",
         "request.reason",
+        "size(request.reason)",
+        "has(request.start)",
+        "'ticket' in request",
+        "'A'",
+        "['INC-42', 'A']",
         "request.start",
         "request.break_glass",
         "request.role",
@@ -254,7 +260,7 @@ fn run(own: bool, risk: Risk, role: &'static str, cases: u32) -> BTreeMap<Code, 
     let said: Cell<BTreeMap<Code, u32>> = Cell::default();
     let (params, roles) = (declared(), ROLES.map(str::to_owned));
     let (groups, name): (_, RoleName) = (GROUPS.map(str::to_owned), role.parse().unwrap());
-    let any = Environment { roles: &roles, groups: &groups, ..Environment::default() };
+    let any = Environment { roles: &roles, groups: Some(&groups), ..Environment::default() };
     let environment = if own { Environment { params: Some(&params), role: Some((&name, risk)), ..any } } else { any };
     let config = ProptestConfig { cases, max_shrink_iters: 2_000, ..ProptestConfig::default() };
     let strategy = (expressions(), prop::collection::vec(scopes(role, risk), 4));

@@ -24,7 +24,7 @@ fn problems(source: &str) -> (Vec<Problem>, Vec<Problem>) {
     let (params, role): (_, RoleName) = (params(), "orders-db-reader".parse().unwrap());
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (roles, groups) = (names(&["orders-db-reader", "root"]), names(&["engineering", "sre"]));
-    let any = Environment { roles: &roles, groups: &groups, ..Environment::default() };
+    let any = Environment { roles: &roles, groups: Some(&groups), ..Environment::default() };
     let own = Environment { params: Some(&params), role: Some((&role, Risk::High)), ..any };
     (Expression::compile(source, &own).problems, Expression::compile(source, &any).problems)
 }
@@ -38,7 +38,9 @@ fn policies_that_are_right_pass_without_a_word() {
         "request.duration.getHours() > 8",
         "request.start == null || request.start - now > duration('1h')",
         "request.start != null && request.start > now",
-        "has(request.start) && request.start.isWorkingHours('Europe/Berlin')",
+        "request.start != null && request.start.isWorkingHours('Europe/Berlin')",
+        "subject.login in ['alice', 'bob'] && 'sre' in subject.teams",
+        "request.reason.size() >= 10 && size(request.ticket) < 200",
         "now.isWorkingHours('Europe/Berlin', '07:30', '19:00')",
         "now.getDayOfWeek('Europe/Berlin') in [1, 2, 3, 4, 5] && now.getHours('Europe/Berlin') >= 9",
         "now > timestamp('2026-12-01T00:00:00Z') && now.getFullYear('+02:00') < 2030",
@@ -57,7 +59,7 @@ fn policies_that_are_right_pass_without_a_word() {
         "int(request.ticket) > 100 && string(pull_request.number) != request.ticket",
         "timestamp(request.reason) < now && bool(request.reason)",
         "dyn(request.ticket) == 1 || type(request.ticket) == type(request.reason)",
-        "request.all(key, key != 'x') && 'ticket' in request && request[subject.login] == 1",
+        "request.all(key, key != 'x') && request[subject.login] == 1",
         "request.ticket in ['INC-1', \"INC-2\"]",
     ] {
         let (own, any) = problems(source);
@@ -238,6 +240,11 @@ fn what_can_never_be_evaluated_is_found() {
         ("request.ticket == == 'a'", "", "not a CEL expression: `==` is unexpected", ""),
         ("request.ticket = 'a'", "", "not a CEL expression: `=` is not understood", ""),
         ("a.?b == 1", "", "not a CEL expression", ""),
+        ("request.ticket == 'a", "", "not a CEL expression: the text 'a is never closed", ""),
+        (r"request.ticket == '\q'", "", "not a CEL expression: the text", ""),
+        ("request.break_glass ? true", "", "not a CEL expression: something is missing at the end", ""),
+        ("(request.break_glass", "", "not a CEL expression: something is missing at the end", ""),
+        ("pull_request.number > 99999999999999999999", "", "not a CEL expression: a number in it is out of range", ""),
     ] {
         let (_, any) = problems(source);
         assert_said(source, &any, (Code::BadExpression, marked, message, help));
@@ -393,6 +400,62 @@ fn what_is_always_true_or_false_is_found() {
             "this is always false: `now.getDayOfWeek('UTC')` is between 0 and 6",
             "",
         ),
+        (
+            "subject.login == 'Alice'",
+            no,
+            "subject.login == 'Alice'",
+            "this is always false: `subject.login` is a text without capital letters",
+            "Did you mean `'alice'`?",
+        ),
+        (
+            "request.subject != 'Alice'",
+            yes,
+            "request.subject != 'Alice'",
+            "this is always true",
+            "Did you mean `'alice'`?",
+        ),
+        ("pull_request.author in ['alice', 'Bob']", no, "'Bob'", "it is never \"Bob\"", "Did you mean `'bob'`?"),
+        (
+            "subject.login.startsWith('Team-')",
+            no,
+            "subject.login.startsWith('Team-')",
+            "this is always false: `subject.login` is a text",
+            "Did you mean `'team-'`?",
+        ),
+        ("'SRE' in subject.teams", no, "'SRE' in subject.teams", "this is always false", "Did you mean `'sre'`?"),
+        (
+            "subject.teams.exists(t, t == 'SRE')",
+            no,
+            "t == 'SRE'",
+            "this is always false: `t` is",
+            "Did you mean `'sre'`?",
+        ),
+        (
+            "has(request.ticket)",
+            yes,
+            "has(request.ticket)",
+            "this is always true: `request.ticket` is always there",
+            "It is empty where it is left out: `request.ticket != ''`.",
+        ),
+        ("has(request.start)", yes, "has(request.start)", "this is always true", "It is null where it is left out"),
+        ("has(subject.groups)", yes, "has(subject.groups)", "this is always true", "It may be empty"),
+        ("'ticket' in request", yes, "'ticket' in request", "this is always true", ""),
+        ("'tickt' in request", no, "'tickt' in request", "this is always false", ""),
+        (
+            "request.reason != ''",
+            yes,
+            "request.reason != ''",
+            "this is always true: `request.reason` is a text of 1 to 1000 characters",
+            "",
+        ),
+        ("request.reason.size() > 0", yes, "request.reason.size() > 0", "this is always true", ""),
+        (
+            "size(request.ticket) > 200",
+            no,
+            "size(request.ticket) > 200",
+            "this is always false: `size(request.ticket)` is between 0 and 200",
+            "",
+        ),
         ("size(subject.groups) >= 0", yes, "size(subject.groups) >= 0", "this is always true", ""),
     ] {
         let (_, any) = problems(source);
@@ -462,7 +525,7 @@ fn a_team_that_is_not_named_is_told_of() {
         ("size(subject.teams) > 1", "subject.teams"),
         ("subject.teams[0] == 'x'", "subject.teams"),
         ("subject.teams == ['x']", "subject.teams"),
-        ("'Site Reliability' in subject.teams", "'Site Reliability' in subject.teams"),
+        ("'site reliability' in subject.teams", "'site reliability' in subject.teams"),
         // A team that is not named would make these come out otherwise.
         ("subject.teams.all(t, t == 'x')", "subject.teams.all(t, t == 'x')"),
         ("subject.teams.exists(t, t != 'x')", "subject.teams.exists(t, t != 'x')"),
@@ -494,7 +557,7 @@ fn a_team_that_is_not_named_is_told_of() {
 #[test]
 fn what_is_suggested_is_never_what_is_written() {
     let groups = ["sre".to_owned()];
-    let environment = Environment { groups: &groups, ..Environment::default() };
+    let environment = Environment { groups: Some(&groups), ..Environment::default() };
     for source in ["'sree' in subject.groups", "subject.groups.exists(g, 'sree' == g)"] {
         let found = Expression::compile(source, &environment).problems;
         assert_eq!(found[0].help, "Did you mean `'sre'`?", "{source}: {found:#?}");
@@ -545,4 +608,16 @@ fn the_table_of_functions_is_that_of_the_evaluation() {
             }
         }
     }
+}
+
+#[test]
+fn a_policy_without_groups_has_nobody_in_one() {
+    let none = Environment { groups: Some(&[]), ..Environment::default() };
+    let found = Expression::compile("'sre' in subject.groups", &none).problems;
+    assert_said(
+        "'sre' in subject.groups",
+        &found,
+        (Code::AlwaysFalse, "'sre' in subject.groups", "this is always false: `subject.groups` is empty", ""),
+    );
+    assert_eq!(Expression::compile("'sre' in subject.groups", &Environment::default()).problems, [], "unknown");
 }
