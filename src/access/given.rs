@@ -136,7 +136,7 @@ impl Accounts {
             window: Window::new(now, request.start, request.duration),
             has_begun: true,
         };
-        History { denials: denials.collect(), holders: (0..held).map(holder).collect() }
+        History { denials: denials.collect(), holders: (0..held).map(holder).collect(), ..History::default() }
     }
 
     /// Of everything that is given, what the server would have read.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use secrecy::SecretString;
 
-use super::{Failure, unreachable, usage};
+use super::{Failure, out, unreachable, usage};
 use crate::access::grant::GrantId;
 use crate::github::{GithubError, PersonalRepository, Transport};
 use crate::policy::Duration;
@@ -67,6 +67,6 @@ async fn ask(place: &Place, command: &str) -> Result<ExitCode, Failure> {
         }
         error => usage(error),
     })?;
-    println!("Asked for in #{number}; Daypass answers there: {address}");
+    out::line(format_args!("Asked for in #{number}; Daypass answers there: {address}"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, serve, unreachable, usage};
+use super::{Failure, out, serve, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::engine::settings::Settings;
 use crate::policy::name::{CommitId, RepositoryName};
@@ -54,6 +54,6 @@ pub(super) async fn run(args: PolicyArgs) -> Result<ExitCode, Failure> {
     let engine = serve::engine(&settings, &Clock::system()).await?;
     let tree = engine.trust_policy(&repository, &args.commit, &args.reason).await.map_err(unreachable)?;
     engine.store().close().await;
-    println!("{repository}: the policy of {} is in force from now on (tree {tree}).", args.commit);
+    out::line(format_args!("{repository}: the policy of {} is in force from now on (tree {tree}).", args.commit))?;
     Ok(ExitCode::SUCCESS)
 }
