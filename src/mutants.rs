@@ -63,11 +63,17 @@ pub enum Mutant {
     TellTokens,
     /// I8: errors of GitHub tell what the app proves itself with.
     TellProofs,
+    /// I1, I7: a policy is in force as soon as it is on the default branch.
+    TrustEveryPolicy,
+    /// I1: anybody may break the glass.
+    BreakAnyGlass,
+    /// I1: as many have a role as like.
+    ForgetLimits,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::CountStaleReviews,
         Self::CountInvolvedReviews,
         Self::CountCoauthors,
@@ -97,6 +103,9 @@ impl Mutant {
         Self::IgnoreLostLease,
         Self::TellTokens,
         Self::TellProofs,
+        Self::TrustEveryPolicy,
+        Self::BreakAnyGlass,
+        Self::ForgetLimits,
     ];
 
     /// The promises it breaks, as documented above.
@@ -110,8 +119,10 @@ impl Mutant {
             | Self::CountReviewsBeforeReopening
             | Self::ApplyOtherContent
             | Self::ReplaceAnybodys
-            | Self::StartBlindly => &["I1"],
-            Self::TrustEveryMerge | Self::BeginAgain => &["I1", "I7"],
+            | Self::StartBlindly
+            | Self::BreakAnyGlass
+            | Self::ForgetLimits => &["I1"],
+            Self::TrustEveryMerge | Self::BeginAgain | Self::TrustEveryPolicy => &["I1", "I7"],
             Self::ExpireLate | Self::ForgetFailedRevocation | Self::AskGithubBeforeRevoking => &["I2"],
             Self::NeverRetry | Self::IgnoreLostLease => &["I2", "I4"],
             Self::DoubleEvents | Self::ForgetEndEvent => &["I3"],

@@ -124,6 +124,8 @@ pub enum Involvement {
     Subject,
     /// Author, committer or co-author of a commit in it.
     Contributor,
+    /// Pushed a commit to it, whoever it says has written it.
+    Pusher,
 }
 
 impl Involvement {
@@ -133,6 +135,7 @@ impl Involvement {
             Self::Requester => "opened the pull request",
             Self::Subject => "would get the access",
             Self::Contributor => "contributed a commit to the pull request",
+            Self::Pusher => "pushed a commit to the pull request",
         }
     }
 }
@@ -148,6 +151,11 @@ impl Involved {
     /// Adds an account.
     pub fn add(&mut self, account: &Account, how: Involvement) {
         self.by_id.entry(account.id).or_insert(how);
+    }
+
+    /// Adds somebody of whom only the id is known.
+    pub fn add_id(&mut self, id: UserId, how: Involvement) {
+        self.by_id.entry(id).or_insert(how);
     }
 
     /// Adds somebody of whom only the login is known.

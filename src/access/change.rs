@@ -129,6 +129,25 @@ pub fn grant_files(tree: &BTreeMap<String, TreeFile>) -> BTreeMap<Slug, &TreeFil
         .collect()
 }
 
+/// The files after a merge: the base's, with those the pull request changes as it has them.
+pub fn merged(
+    base: &BTreeMap<String, TreeFile>,
+    changed: &[ChangedFile],
+    head: &BTreeMap<String, TreeFile>,
+) -> BTreeMap<String, TreeFile> {
+    let mut files = base.clone();
+    for file in changed {
+        if let Some(before) = &file.previous_path {
+            files.remove(before);
+        }
+        match head.get(&file.path) {
+            Some(after) if file.change != Change::Removed => files.insert(file.path.clone(), after.clone()),
+            _ => files.remove(&file.path),
+        };
+    }
+    files
+}
+
 fn check_mode(path: &str, gone: bool, head: &BTreeMap<String, TreeFile>, findings: &mut Vec<Finding>) {
     let Some(file) = head.get(path).filter(|_| !gone) else { return };
     if file.mode != FileMode::Regular {
@@ -149,11 +168,11 @@ fn check_mode(path: &str, gone: bool, head: &BTreeMap<String, TreeFile>, finding
 }
 
 /// A path as it may be quoted in a sentence: paths are as hostile as any other text.
-fn shown(path: &str) -> String {
+pub(super) fn shown(path: &str) -> String {
     path.chars().take(120).map(|c| if c.is_control() || c == '`' { '\u{fffd}' } else { c }).collect()
 }
 
-fn refusal(code: Code, path: &str, message: String, help: &str) -> Finding {
+pub(super) fn refusal(code: Code, path: &str, message: String, help: &str) -> Finding {
     Finding {
         file: path.to_owned(),
         place: Place::default(),

@@ -73,6 +73,9 @@ pub enum Mistake {
     /// The length of an extension is missing or malformed.
     #[error("say by how much: `/daypass extend 1h`, or 30m, 1h30m, 2d")]
     NoDuration,
+    /// The comment was changed: people with write access can change those of others.
+    #[error("a comment that was changed commands nothing, for others can change it: write a new one")]
+    Edited,
     /// Something follows a command that stands alone.
     #[error("nothing can follow `/daypass {0}`")]
     TooMuch(&'static str),

@@ -187,6 +187,7 @@ pub(super) fn eligibility(
 ) -> Option<Finding> {
     let (policy, directory) = (case.policy, case.directory);
     let may_have = |account: &Account| match (&role.break_glass, request.break_glass) {
+        (Some(_), true) if mutants::is(Mutant::BreakAnyGlass) => true,
         (Some(path), true) => includes(&path.requesters, account, policy, directory),
         _ => includes(&role.requesters, account, policy, directory),
     };
@@ -358,6 +359,9 @@ pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) ->
                 involved.add_login(login, Involvement::Contributor);
             }
         }
+        for id in &commit.coauthor_ids {
+            involved.add_id(*id, Involvement::Contributor);
+        }
         if commit.author.is_none() || commit.committer.is_none() {
             findings.push(Finding {
                 file: String::new(),
@@ -369,6 +373,9 @@ pub fn involved(facts: &PullFacts, subject: Option<&Account>, case: Case<'_>) ->
                     .to_owned(),
             });
         }
+    }
+    for pusher in &facts.history.pushers {
+        involved.add(pusher, Involvement::Pusher);
     }
     (involved, findings)
 }
@@ -386,7 +393,7 @@ pub(super) fn ballot<'a>(involved: &'a Involved, case: Case<'a>) -> Ballot<'a> {
         reviews: &case.facts.reviews,
         head: &case.facts.pull.head,
         involved,
-        opened_at: case.facts.pull.created_at,
+        opened_at: case.facts.history.asked_since.unwrap_or_default().max(case.facts.pull.created_at),
         merged_at: case.merged_at(),
         now: case.now,
     }
@@ -445,7 +452,7 @@ pub fn policy_change(case: Case<'_>) -> Result<(ApprovalStatus, Vec<Finding>), F
             code: Code::PolicyChangeNotAllowed,
             message: "the policy names no `settings.policy_approval` with a stage, so nobody can approve changes to it"
                 .to_owned(),
-            help: "An administrator of the repository adds the setting by a direct change.".to_owned(),
+            help: "An administrator adds the setting on the default branch, and an operator of Daypass runs `daypass policy trust COMMIT`.".to_owned(),
         });
     };
     let (involved, findings) = involved(case.facts, None, case);

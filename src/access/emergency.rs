@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::approval::Involved;
 use super::facts::{Account, Directory};
 use super::grant::Grant;
 use super::principals::{self, Needs};
@@ -35,9 +36,17 @@ pub fn needs(role: &RoleName, policy: &Policy) -> Needs {
     needs
 }
 
-/// Whether somebody may review it: a person who could have approved it, and neither asked for it nor got it.
-pub fn may_review(grant: &Grant, account: &Account, policy: &Policy, directory: &Directory) -> bool {
+/// Whether somebody may review it: a person who could have approved it, and neither asked for it, nor got it, nor has another hand in the
+/// request.
+pub fn may_review(
+    grant: &Grant,
+    account: &Account,
+    involved: &Involved,
+    policy: &Policy,
+    directory: &Directory,
+) -> bool {
     !account.bot
+        && involved.how(account).is_none()
         && *account != grant.subject
         && *account != grant.requester
         && principals::includes(&reviewers(&grant.role, policy), account, policy, directory)

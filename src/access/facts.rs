@@ -47,6 +47,8 @@ pub struct Directory {
     pub accounts: BTreeMap<Login, Option<Account>>,
     /// Which of them are members of the organisation.
     pub members: BTreeSet<UserId>,
+    /// Which of them are suspended: they belong nowhere for as long as that lasts.
+    pub suspended: BTreeSet<UserId>,
 }
 
 impl Directory {
@@ -57,7 +59,7 @@ impl Directory {
 
     /// Whether the account is a member of the organisation.
     pub fn is_member(&self, account: &Account) -> bool {
-        self.members.contains(&account.id)
+        self.members.contains(&account.id) && !self.suspended.contains(&account.id)
     }
 
     /// Whether the account is an active member of the team.
@@ -167,6 +169,8 @@ pub struct Commit {
     pub committer: Option<Account>,
     /// The e-mail addresses in author, committer and `Co-authored-by` lines, lower case.
     pub emails: BTreeSet<String>,
+    /// Accounts in `Co-authored-by` lines that GitHub's no-reply addresses reveal, whatever their logins are today.
+    pub coauthor_ids: BTreeSet<UserId>,
     /// Names in `Co-authored-by` lines that GitHub's no-reply addresses reveal: `ID+LOGIN@users.noreply.github.com`.
     pub coauthors: BTreeSet<Login>,
 }

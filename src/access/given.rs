@@ -83,6 +83,7 @@ impl Accounts {
             committer: Some(by.clone()),
             emails: BTreeSet::new(),
             coauthors: BTreeSet::new(),
+            coauthor_ids: BTreeSet::new(),
         };
         let yes = self.of(&given.approved_by).map(|by| (by, ReviewState::Approved));
         let no = self.of(&given.changes_requested_by).map(|by| (by, ReviewState::ChangesRequested));
@@ -135,7 +136,7 @@ impl Accounts {
             window: Window::new(now, request.start, request.duration),
             has_begun: true,
         };
-        History { denials: denials.collect(), holders: (0..held).map(holder).collect() }
+        History { denials: denials.collect(), holders: (0..held).map(holder).collect(), ..History::default() }
     }
 
     /// Of everything that is given, what the server would have read.

@@ -7,6 +7,7 @@ use super::case::{Case, finding};
 use super::facts::Account;
 use super::grant::{GrantId, Window};
 use super::text::when;
+use crate::mutants::{self, Mutant};
 use crate::policy::model::Role;
 use crate::policy::name::{RoleName, UserId};
 use crate::policy::{Code, Finding, Request};
@@ -16,6 +17,10 @@ use crate::policy::{Code, Finding, Request};
 pub struct History {
     /// Requests that were denied.
     pub denials: Vec<Denial>,
+    /// Since when people are asked to approve it as it is; since it was opened, if that is not known.
+    pub asked_since: Option<DateTime<Utc>>,
+    /// Who pushed its commits, as far as that is known.
+    pub pushers: Vec<Account>,
     /// Grants that are not over, other than those of the pull request and those it takes the place of.
     pub holders: Vec<Holder>,
 }
@@ -69,7 +74,8 @@ pub(super) fn refusals(
             findings.push(finding(request, "role", Code::DeniedRecently, message, Code::DeniedRecently.explanation()));
         }
     }
-    if let Some(limit) = role.limit.filter(|_| !request.break_glass) {
+    let limit = role.limit.filter(|_| !request.break_glass && !mutants::is(Mutant::ForgetLimits));
+    if let Some(limit) = limit {
         // A merge is judged by those who were there before it. When one that is only planned was merged, its window does not tell.
         let before = |holder: &Holder| {
             !holder.has_begun || case.merged_at().is_none_or(|merged| holder.window.starts_at <= merged)

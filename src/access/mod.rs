@@ -16,6 +16,7 @@ pub mod given;
 pub mod grant;
 pub mod history;
 pub mod impact;
+pub mod in_force;
 pub mod judgement;
 mod machine;
 pub mod plan;

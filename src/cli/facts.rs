@@ -168,6 +168,7 @@ pub(super) fn directory(
     Directory {
         teams,
         members,
+        suspended: BTreeSet::new(),
         accounts: accounts.into_iter().map(|(login, account)| (login, Some(account))).collect(),
     }
 }

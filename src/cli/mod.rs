@@ -4,6 +4,7 @@
 //! not be reached.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod ask;
 mod audit;
 mod demo;
 mod diff;
@@ -13,6 +14,7 @@ mod forward;
 mod init;
 mod junit;
 mod out;
+mod policy;
 mod rebuild;
 mod review;
 mod sandbox;
@@ -45,12 +47,18 @@ enum Command {
     Forward(forward::ForwardArgs),
     /// Writes a policy repository to begin with: policy, tests, schemas for editors, templates for GitHub.
     Init(init::InitArgs),
+    /// Asks for more time of access that runs, as a comment on its pull request would.
+    Extend(ask::ExtendArgs),
+    /// Ends access that runs at once, as a comment on its pull request would.
+    Revoke(ask::RevokeArgs),
     /// Explains a finding's code, or what the policy says to a request and why, offline.
     Explain(explain::ExplainArgs),
     /// Serves an embedded GitHub on loopback, to try Daypass without the real one.
     Sandbox(sandbox::SandboxArgs),
     /// Reads every grant anew from git and GitHub into the database. Stop the servers first.
     Rebuild(rebuild::RebuildArgs),
+    /// Tells Daypass which policy counts, where nobody can approve one any more.
+    Policy(policy::PolicyArgs),
     /// Opens a pull request that lists who used which role, and what nobody used, for their owners to look at.
     Review(review::ReviewArgs),
     /// Prints the JSON Schema of policy or request files, for editors.
@@ -112,7 +120,12 @@ fn run(cli: Cli) -> ExitCode {
     // Who reads no further wants no more: that is no failure. A server goes on without its log.
     let goes_on = matches!(
         cli.command,
-        Command::Serve(_) | Command::Sandbox(_) | Command::Demo(_) | Command::Rebuild(_) | Command::Forward(_)
+        Command::Serve(_)
+            | Command::Sandbox(_)
+            | Command::Demo(_)
+            | Command::Rebuild(_)
+            | Command::Policy(_)
+            | Command::Forward(_)
     );
     if !goes_on {
         sigpipe::reset();
@@ -131,6 +144,9 @@ fn run(cli: Cli) -> ExitCode {
         Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Forward(args) => block_on(forward::run(args)),
         Command::Rebuild(args) => block_on(rebuild::run(args)),
+        Command::Policy(args) => block_on(policy::run(args)),
+        Command::Extend(args) => block_on(ask::extend(args)),
+        Command::Revoke(args) => block_on(ask::revoke(args)),
         Command::Review(args) => block_on(review::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
     };

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::audit::filter::time;
 use super::audit::{failure, read};
-use super::{Failure, facts, unreachable, usage};
+use super::{Failure, facts, out, unreachable, usage};
 use crate::engine::clock::Clock;
 use crate::github::{GithubError, PersonalRepository, Proposal, Transport};
 use crate::ledger::LocalClone;
@@ -60,7 +60,7 @@ pub(super) async fn run(args: ReviewArgs) -> Result<ExitCode, Failure> {
     let (_, head) = clone.default_branch().map_err(failure)?;
     let mut files = clone.files(&head.to_string()).map_err(failure)?;
     files.retain(|path, _| path.starts_with("policies/"));
-    let policy = match facts::load(&files, Vec::new(), Format::Human) {
+    let policy = match facts::load(&files, Vec::new(), Format::Human)? {
         Ok(policy) => policy,
         Err(code) => return Ok(code),
     };
@@ -78,7 +78,7 @@ pub(super) async fn run(args: ReviewArgs) -> Result<ExitCode, Failure> {
     }
     let file = review::file(&policy, &used, &period);
     if args.dry_run {
-        print!("{file}");
+        out::print(&file)?;
         return Ok(gaps.tell());
     }
     let Some(repository) = args.repository.clone().or(repository) else {
@@ -95,7 +95,7 @@ pub(super) async fn run(args: ReviewArgs) -> Result<ExitCode, Failure> {
         }
         error => usage(error),
     })?;
-    println!("#{} {}", opened.number, opened.html_url);
+    out::line(format_args!("#{} {}", opened.number, opened.html_url))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,7 +68,7 @@ impl Engine {
         let reply = match self.presser(scene, press).await? {
             Some((account, command)) => {
                 let occasion = format!("press-{}", press.delivery);
-                let ask = Ask { by: &account, command: &command, occasion: &occasion };
+                let ask = Ask { by: &account, command: &command, occasion: &occasion, at: self.inner.clock.now() };
                 let mut reply = self.obey(scene, &ask).await?;
                 reply.said = reply.said.map(|said| answers::pressed(&account, label(&command), &said));
                 Some((account, command, reply, occasion))
@@ -85,7 +85,7 @@ impl Engine {
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
         if let Some((account, command, reply, occasion)) = reply {
-            let ask = Ask { by: &account, command: &command, occasion: &occasion };
+            let ask = Ask { by: &account, command: &command, occasion: &occasion, at: self.inner.clock.now() };
             self.act(&mut tx, scene, &ask, reply).await?;
         }
         tx.pressed(&press.delivery, self.inner.clock.now()).await?;

@@ -5,25 +5,36 @@
 //! the same to a database that knows nothing of it. What a comment asks for is done before the pull request is judged and merged,
 //! so that a denial is not overtaken.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::facts::Ground;
+use super::in_force::InForce;
 use super::pull_request::ignore_refusal;
 use super::{Engine, EngineError, answers};
 use crate::access::approval::Involved;
 use crate::access::command::{self, Command, Outcome, may_extend};
-use crate::access::decide::{Decision, has_error};
+use crate::access::decide::{Decision, Verdict, has_error};
 use crate::access::explain::Tree;
 use crate::access::facts::{Account, Directory, PullRequest, PullState};
 use crate::access::grant::{EndReason, GrantId};
+use crate::access::principals::{self, Needs};
 use crate::access::removal;
 use crate::github::{Comment, GithubError, Reaction, Repository};
 use crate::ledger::{Denied, Event, EventKind};
-use crate::policy::name::{CommitId, RepositoryName};
+use crate::policy::name::{CommitId, RepositoryName, RoleName};
 use crate::policy::{Loaded, Policy};
 use crate::store::{Claim, GrantRow, Heeded, Job, Message, Tx};
 
 /// For how long somebody whom GitHub does not find in the organisation is looked for again.
 const STRANGER: TimeDelta = TimeDelta::minutes(10);
+
+/// How the marks begin that tell which comments were changed.
+pub(super) const EDITED: &str = "edited";
+
+/// The mark that tells that a comment was changed.
+pub(super) fn edited(repository: &RepositoryName, comment: u64) -> String {
+    format!("{EDITED} {repository} {comment}")
+}
 
 /// Where something is asked for.
 pub(super) struct Scene<'a> {
@@ -40,6 +51,8 @@ pub(super) struct Ask<'a> {
     pub command: &'a Command,
     /// Tells one asking from another: the comment, or the webhook about a button.
     pub occasion: &'a str,
+    /// When they did.
+    pub at: DateTime<Utc>,
 }
 
 /// What is to be done about it.
@@ -111,11 +124,12 @@ impl Engine {
             if closed || known.iter().any(|(decided, _)| decided.comment == comment.id) {
                 continue;
             }
-            // An edited comment may have been written by somebody else, and an app speaks for nobody.
-            let Some(by) = comment.author.as_ref().filter(|by| !by.bot && !comment.by_app && !comment.edited) else {
-                continue;
-            };
-            let Some(asked) = command::parse(&comment.body) else { continue };
+            // An app speaks for nobody.
+            let Some(by) = comment.author.as_ref().filter(|by| !by.bot && !comment.by_app) else { continue };
+            let Some(mut asked) = command::parse(&comment.body) else { continue };
+            if self.is_edited(scene.repository, &comment).await? {
+                asked = Err(command::Mistake::Edited);
+            }
             if self.is_unread(scene).await? {
                 return Ok(Heeding::Unread);
             }
@@ -129,6 +143,11 @@ impl Engine {
             return Err(error);
         }
         Ok(if closed { Heeding::Closed } else { Heeding::Done })
+    }
+
+    /// Whether a comment is not what it was when it was written: somebody else may have changed it.
+    pub(super) async fn is_edited(&self, repository: &RepositoryName, comment: &Comment) -> Result<bool, EngineError> {
+        Ok(comment.edited || self.inner.store.mark(&edited(repository, comment.id)).await?.is_some())
     }
 
     /// Whether a merged pull request may give something that is not known yet.
@@ -175,7 +194,10 @@ impl Engine {
         ignore_refusal(scene.github.react(comment.id, Reaction::Eyes).await)?;
         let mut occasion = format!("comment-{}", comment.id);
         let (reply, command) = match asked {
-            Ok(command) => (self.obey(scene, &Ask { by, command: &command, occasion: &occasion }).await?, command),
+            Ok(command) => (
+                self.obey(scene, &Ask { by, command: &command, occasion: &occasion, at: comment.created_at }).await?,
+                command,
+            ),
             Err(mistake) => {
                 // The same mistake is explained once on a pull request.
                 occasion = format!("mistake-{mistake:?}");
@@ -186,7 +208,8 @@ impl Engine {
         let decided = heeded(reply.outcome, reply.closes);
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
-        self.act(&mut tx, scene, &Ask { by, command: &command, occasion: &occasion }, reply).await?;
+        let ask = Ask { by, command: &command, occasion: &occasion, at: comment.created_at };
+        self.act(&mut tx, scene, &ask, reply).await?;
         tx.heed(scene.repository, scene.pull.number, &decided, now).await?;
         tx.commit().await?;
         self.wake();
@@ -314,7 +337,10 @@ impl Engine {
         let Some(policy) = &loaded.policy else { return Ok(Reply::nothing()) };
         let mut directory = judged.directory.clone();
         self.add_member(scene.github, &mut directory, ask.by).await?;
-        if !judged.may_be_denied_by(ask.by, policy, &directory) {
+        // Whoever pushes something else after the denial is denied what they asked for all the same.
+        let then = self.denied_then(scene, ask, policy).await?;
+        let then = then.filter(|(_, denied)| !denied.is_empty() && !judged.has_a_hand(ask.by, policy, &directory));
+        if then.is_none() && !judged.may_be_denied_by(ask.by, policy, &directory) {
             let why = "Only somebody who may approve this request can deny it. Whoever asked withdraws it by closing the pull request.";
             return Ok(Reply::refused(why));
         }
@@ -325,12 +351,59 @@ impl Engine {
         let requests = theirs.filter_map(|decision| {
             Some(Denied { subject: decision.subject.as_ref()?.id, role: decision.request.role.clone() })
         });
-        let details = serde_json::json!({ "pull_request": scene.pull.number, "head": scene.pull.head, "by": ask.by, "reason": reason, "requests": requests.collect::<Vec<_>>() });
+        let mut requests: Vec<Denied> = requests.collect();
+        let mut head = scene.pull.head.clone();
+        if let Some((then, denied)) = then {
+            (head, requests) = (then, denied);
+        }
+        let details = serde_json::json!({ "pull_request": scene.pull.number, "head": head, "by": ask.by, "reason": reason, "requests": requests });
         let about = format!("pull-{}", scene.pull.number);
         let event =
             Event::new(scene.repository, EventKind::Denied, about, ask.occasion, self.inner.clock.now(), details);
         let said = answers::denied(ask.by, reason);
         Ok(Reply { closes: true, event: Some(event), ..Reply::says(said) })
+    }
+
+    /// What a denial denies, if the pull request asked for something else when it was written: that, as far as whoever denies it may
+    /// approve it.
+    async fn denied_then(
+        &self,
+        scene: &Scene<'_>,
+        ask: &Ask<'_>,
+        policy: &Policy,
+    ) -> Result<Option<(CommitId, Vec<Denied>)>, EngineError> {
+        #[derive(serde::Deserialize)]
+        struct Asked {
+            subject: Option<Account>,
+            role: RoleName,
+        }
+        let store = &self.inner.store;
+        let asked = store.events_of(scene.repository, EventKind::Requested, scene.pull.created_at).await?;
+        let here = serde_json::json!(scene.pull.number);
+        let then = asked.into_iter().rfind(|event| event.details["pull_request"] == here && event.at <= ask.at);
+        let Some(then) = then else { return Ok(None) };
+        let Ok(head) = serde_json::from_value::<CommitId>(then.details["head"].clone()) else { return Ok(None) };
+        let about = format!("{}/pull-{}/{}/{head}", scene.repository, scene.pull.number, EventKind::Decided);
+        // What was refused anyway was not theirs to deny.
+        if head == scene.pull.head || store.event(&format!("{about}-{:?}", Verdict::Refused)).await?.is_some() {
+            return Ok(None);
+        }
+        let asked: Vec<Asked> = serde_json::from_value(then.details["requests"].clone()).unwrap_or_default();
+        let mut needs = Needs::default();
+        needs.extend(
+            asked.iter().filter_map(|one| policy.roles.get(&one.role)).map(|role| Needs::of_role(role, policy)),
+        );
+        let mut directory = self.directory(scene.github, &needs).await?;
+        self.add_member(scene.github, &mut directory, ask.by).await?;
+        let may = |role: &RoleName| {
+            let rule = policy.roles.get(role).and_then(|role| policy.approvals.get(&role.approval));
+            let mut stages = rule.into_iter().flat_map(|rule| &rule.stages);
+            stages.any(|stage| principals::includes(&stage.everybody(), ask.by, policy, &directory))
+        };
+        let theirs = |one: &Asked| may(&one.role) && one.subject.as_ref() != Some(ask.by);
+        let denied = asked.into_iter().filter(theirs);
+        let denied = denied.filter_map(|one| Some(Denied { subject: one.subject?.id, role: one.role }));
+        Ok(Some((head, denied.collect())))
     }
 
     async fn revoke(&self, scene: &Scene<'_>, ask: &Ask<'_>) -> Result<Reply, EngineError> {
@@ -344,7 +417,7 @@ impl Engine {
         if ends.len() < rows.len() {
             // Only for this does the policy matter: whoever has the access need not wait for it.
             let head = scene.github.head(scene.branch).await?;
-            let loaded = self.policy_at(scene.github, &head).await?;
+            let loaded = self.in_force(scene.github, scene.repository, &head).await?.loaded;
             if let Some(policy) = &loaded.policy {
                 let needs = command::needs(rows.iter().map(|row| &row.grant), policy);
                 let mut directory = self.directory(scene.github, &needs).await?;
@@ -390,10 +463,11 @@ impl Engine {
         scene: &Scene<'_>,
     ) -> Result<Option<(super::facts::Judged, std::sync::Arc<Loaded>)>, EngineError> {
         let base = scene.github.head(scene.branch).await?;
-        let loaded = self.policy_at(scene.github, &base).await?;
+        let InForce { loaded, files, .. } = self.in_force(scene.github, scene.repository, &base).await?;
         let Some(policy) = &loaded.policy else { return Ok(None) };
         let before = self.files(scene.github, &base).await?;
-        match self.judge(scene.github, scene.repository, scene.pull.clone(), policy, &before).await {
+        let ground = Ground { policy, in_force: &files, base: &base, before: &before };
+        match self.judge(scene.github, scene.repository, scene.pull.clone(), ground).await {
             Err(EngineError::Github(GithubError::Invalid { .. })) => Ok(None),
             judged => Ok(Some((judged?, loaded.clone()))),
         }
@@ -416,12 +490,21 @@ impl Engine {
 impl super::facts::Judged {
     /// Whether somebody may deny it, or say yes to it again: who may approve a stage and has no hand in it.
     pub(super) fn may_be_denied_by(&self, account: &Account, policy: &Policy, directory: &Directory) -> bool {
+        command::may_deny(self.judgement.approvals(), account, &self.involved(policy, directory), policy, directory)
+    }
+
+    /// Whether somebody asks for it, would get it, or wrote or pushed a commit of it.
+    fn has_a_hand(&self, account: &Account, policy: &Policy, directory: &Directory) -> bool {
+        self.involved(policy, directory).how(account).is_some()
+    }
+
+    fn involved(&self, policy: &Policy, directory: &Directory) -> Involved {
         let case = crate::access::case::Case { policy, directory, facts: &self.facts, now: self.facts.pull.created_at };
         let (mut involved, _) = crate::access::decide::involved(&self.facts, None, case);
         for subject in self.judgement.requests.iter().filter_map(|decision| decision.subject.as_ref()) {
             involved.add(subject, crate::access::approval::Involvement::Subject);
         }
-        command::may_deny(self.judgement.approvals(), account, &involved, policy, directory)
+        involved
     }
 
     /// Whether somebody may approve one of its requests, now or later.

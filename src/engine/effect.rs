@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Judged;
+use super::facts::{Ground, Judged};
+use super::in_force::InForce;
 use super::markdown::code;
 use super::{Engine, EngineError};
 use crate::access::case::Case;
-use crate::access::change::Subject;
-use crate::access::facts::{Change, ChangedFile, Directory, PullRequest, TreeFile};
+use crate::access::change::{Subject, merged};
+use crate::access::facts::{Directory, PullRequest, TreeFile};
 use crate::access::grant::{Grant, State};
 use crate::access::impact::{self, Danger, Impact, Row, Sentence};
 use crate::access::principals::Needs;
@@ -91,7 +92,7 @@ impl Engine {
         &self,
         github: &Repository,
         repository: &RepositoryName,
-        base: &CommitId,
+        (base, in_force): (&CommitId, &InForce),
         policy: &Policy,
         judged: &Judged,
     ) -> Result<String, EngineError> {
@@ -99,7 +100,7 @@ impl Engine {
             return Ok(String::new());
         }
         let before = self.files(github, base).await?;
-        let after = merged(&before, &judged.changed, &judged.head_files);
+        let after = merged(&in_force.files, &judged.changed, &judged.head_files);
         let proposed = self.policy_of(github, &after).await?;
         let Loaded { policy: Some(proposed), .. } = proposed.as_ref() else {
             return Ok("\nWhat it would let people do cannot be told until its problems are solved.\n".to_owned());
@@ -129,12 +130,19 @@ impl Engine {
         if !impact.effects.is_empty() {
             let policies = (policy, proposed);
             left_out += self
-                .open_requests(github, repository, (&judged.facts.pull, &before), policies, &mut directory, &mut impact)
+                .open_requests(
+                    github,
+                    repository,
+                    (&judged.facts.pull, (base, in_force), &before),
+                    policies,
+                    &mut directory,
+                    &mut impact,
+                )
                 .await?;
         }
         let see_all = format!(
             "See them all with {} in a clone.",
-            code(&format!("daypass diff {}..{}", base.short(), judged.facts.pull.head.short()))
+            code(&format!("daypass diff {}..{}", in_force.commit.short(), judged.facts.pull.head.short()))
         );
         let mut text = format!(
             "\n**What merging this would change**, the most dangerous first\n\n{}",
@@ -174,7 +182,7 @@ impl Engine {
         &self,
         github: &Repository,
         repository: &RepositoryName,
-        (change, before): (&PullRequest, &BTreeMap<String, TreeFile>),
+        (change, base, before): (&PullRequest, (&CommitId, &InForce), &BTreeMap<String, TreeFile>),
         (old, new): (&Policy, &Policy),
         directory: &mut Directory,
         impact: &mut Impact,
@@ -183,7 +191,8 @@ impl Engine {
         pulls.retain(|pull| pull.number != change.number && pull.base_branch == change.base_branch && !pull.draft);
         let left_out = pulls.len().saturating_sub(PULLS);
         for pull in pulls.into_iter().take(PULLS) {
-            let judged = match self.judge(github, repository, pull, old, before).await {
+            let ground = Ground { policy: old, in_force: &base.1.files, base: base.0, before };
+            let judged = match self.judge(github, repository, pull, ground).await {
                 Ok(judged) => judged,
                 // Too large to be read: refused under any policy.
                 Err(EngineError::Github(GithubError::Invalid { .. })) => continue,
@@ -217,23 +226,4 @@ impl Engine {
         }
         Ok(left_out)
     }
-}
-
-/// The files after a merge: the base's, with those the pull request changes as it has them.
-fn merged(
-    base: &BTreeMap<String, TreeFile>,
-    changed: &[ChangedFile],
-    head: &BTreeMap<String, TreeFile>,
-) -> BTreeMap<String, TreeFile> {
-    let mut files = base.clone();
-    for file in changed {
-        if let Some(before) = &file.previous_path {
-            files.remove(before);
-        }
-        match head.get(&file.path) {
-            Some(after) if file.change != Change::Removed => files.insert(file.path.clone(), after.clone()),
-            _ => files.remove(&file.path),
-        };
-    }
-    files
 }

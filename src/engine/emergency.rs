@@ -8,15 +8,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::messages::marker;
 use super::pull_request::ignore_refusal;
 use super::{Engine, EngineError, emergency_words as words};
-use crate::access::command::{self, Command};
+use crate::access::approval::Involved;
+use crate::access::case::{Case, PullFacts};
+use crate::access::command::{self, Command, Mistake};
+use crate::access::decide::involved;
 use crate::access::emergency;
-use crate::access::facts::Account;
+use crate::access::facts::{Account, Directory};
 use crate::access::grant::{EndReason, Grant, GrantId, State, Window};
+use crate::access::history::History;
 use crate::github::{Comment, Reaction, Repository};
 use crate::ledger::{Event, EventKind};
 use crate::policy::name::RepositoryName;
 use crate::policy::{Policy, Principal};
 use crate::store::{Claim, Emergency, Job, Message, Tx};
+
+/// A comment, and who wrote it.
+type Heard = (Comment, Account);
 
 /// How often it is said that a review is overdue.
 const AGAIN: TimeDelta = TimeDelta::days(1);
@@ -33,11 +40,15 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let Some(grant) = self.emergency_grant(repository, id).await? else { return self.done(claim).await };
         let known = self.inner.store.emergency(repository, id).await?;
+        // A new database knows from the ledger that somebody reviewed it, who may have left since.
+        if known.is_none() && self.was_reviewed(repository, id).await? {
+            return self.done(claim).await;
+        }
         if !grant.break_glass || known.as_ref().is_some_and(|known| known.reviewed_at.is_some()) {
             return self.done(claim).await;
         }
         let (github, branch) = self.open(repository).await?;
-        let loaded = self.policy_at(&github, &github.head(&branch).await?).await?;
+        let loaded = self.in_force(&github, repository, &github.head(&branch).await?).await?.loaded;
         // A broken policy names nobody. Somebody will mend it; until then the issue waits.
         let Some(policy) = &loaded.policy else {
             return Err(EngineError::NotYet(
@@ -52,15 +63,20 @@ impl Engine {
             reviewed_at: None,
         });
         let issue = self.emergency_issue(claim, &github, repository, grant, policy, &mut emergency).await?;
-        let comments = self.heard(&github, grant, issue).await?;
+        let (comments, mistakes) = self.heard(&github, repository, grant, issue).await?;
+        self.answer_mistakes(&github, repository, grant, issue, mistakes).await?;
         let mut directory = self.directory(&github, &emergency::needs(&grant.role, policy)).await?;
+        let involved = match comments.is_empty() {
+            true => Involved::default(),
+            false => self.hands_in(&github, repository, grant, policy).await?,
+        };
         let now = self.inner.clock.now();
         let mut look_again = None;
         for (comment, by) in &comments {
             if !directory.is_member(by) && github.is_member(&by.login).await? {
                 directory.members.insert(by.id);
             }
-            if emergency::may_review(grant, by, policy, &directory) {
+            if emergency::may_review(grant, by, &involved, policy, &directory) {
                 return self.reviewed(claim, &github, repository, grant, emergency, (comment, by)).await;
             }
             if now - comment.created_at < PATIENCE {
@@ -79,22 +95,71 @@ impl Engine {
         self.finish(claim, tx, Some(look_again.map_or(next, |again| again.min(next)))).await
     }
 
-    /// The comments by which people say that they reviewed it, with who wrote each.
+    /// The comments by which people say that they reviewed it, with who wrote each; and those that only look like it.
     async fn heard(
         &self,
         github: &Repository,
+        repository: &RepositoryName,
         grant: &Grant,
         issue: u64,
-    ) -> Result<Vec<(Comment, Account)>, EngineError> {
-        let comments = github.comments(issue).await?.into_iter();
-        // What is older was said about something else.
-        let new = comments.filter(|comment| comment.created_at >= grant.window.starts_at);
-        let by_people = new.filter(|comment| !comment.by_app && !comment.edited).filter_map(|comment| {
-            let by = comment.author.clone().filter(|by| !by.bot)?;
-            Some((comment, by))
-        });
-        let reviews = |comment: &Comment| command::parse(&comment.body) == Some(Ok(Command::Reviewed));
-        Ok(by_people.filter(|(comment, _)| reviews(comment)).collect())
+    ) -> Result<(Vec<Heard>, Vec<(Heard, Mistake)>), EngineError> {
+        let (mut reviews, mut mistakes) = (Vec::new(), Vec::new());
+        for comment in github.comments(issue).await? {
+            // What is older was said about something else, and an app speaks for nobody.
+            let by = comment.author.clone().filter(|by| !by.bot && !comment.by_app);
+            let Some(by) = by.filter(|_| comment.created_at >= grant.window.starts_at) else { continue };
+            let Some(asked) = command::parse(&comment.body) else { continue };
+            match asked {
+                _ if self.is_edited(repository, &comment).await? => mistakes.push(((comment, by), Mistake::Edited)),
+                Ok(Command::Reviewed) => reviews.push((comment, by)),
+                Ok(_) => mistakes.push(((comment, by), Mistake::Unknown)),
+                Err(mistake) => mistakes.push(((comment, by), mistake)),
+            }
+        }
+        Ok((reviews, mistakes))
+    }
+
+    /// Tells members what is wrong with what they wrote: each mistake once.
+    async fn answer_mistakes(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+        issue: u64,
+        mistakes: Vec<(Heard, Mistake)>,
+    ) -> Result<(), EngineError> {
+        for ((comment, by), mistake) in mistakes {
+            if !github.is_member(&by.login).await? {
+                continue;
+            }
+            let now = self.inner.clock.now();
+            let mut tx = self.inner.store.begin().await?;
+            let who = (grant, format!("mistake-{mistake:?}"));
+            let new = say_on_issue(&mut tx, repository, issue, who, words::mistake(&mistake), now).await?;
+            tx.commit().await?;
+            if new {
+                ignore_refusal(github.react(comment.id, Reaction::Confused).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who else has a hand in the request: whoever wrote or pushed a commit of it.
+    async fn hands_in(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        grant: &Grant,
+        policy: &Policy,
+    ) -> Result<Involved, EngineError> {
+        let pull = github.pull(grant.id.pull_request).await?;
+        let commits = github.pull_commits(pull.number).await?;
+        let pushers = self.pushers(repository, pull.number, &commits).await?;
+        let history = History { pushers, ..History::default() };
+        let facts = PullFacts { pull, commits, reviews: Vec::new(), extends: None, history };
+        let directory = Directory::default();
+        let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
+        Ok(involved(&facts, Some(&grant.subject), case).0)
     }
 
     /// Keeps the issue open, and says that the review is overdue once it is. When to look again.
@@ -221,6 +286,11 @@ impl Engine {
         Ok(found)
     }
 
+    async fn was_reviewed(&self, repository: &RepositoryName, id: &GrantId) -> Result<bool, EngineError> {
+        let reviewed = self.inner.store.events_of(repository, EventKind::Reviewed, DateTime::UNIX_EPOCH).await?;
+        Ok(reviewed.iter().any(|review| review.details["grant"] == serde_json::json!(id)))
+    }
+
     /// Asks for a look at the emergencies nobody has reviewed.
     pub(super) async fn schedule_emergencies(
         &self,
@@ -250,6 +320,7 @@ fn overdue(due: DateTime<Utc>, now: DateTime<Utc>) -> Option<i64> {
     (now >= due).then(|| (now - due).num_seconds() / AGAIN.num_seconds())
 }
 
+/// Says something on the issue, once; true if it was not said yet.
 async fn say_on_issue(
     tx: &mut Tx,
     repository: &RepositoryName,
@@ -257,12 +328,13 @@ async fn say_on_issue(
     (grant, occasion): (&Grant, String),
     body: String,
     now: DateTime<Utc>,
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
     let message = Message { id: format!("{repository}/{}/emergency/{occasion}", grant.id), body };
-    if tx.say(repository, issue, &message, now).await? {
+    let new = tx.say(repository, issue, &message, now).await?;
+    if new {
         tx.schedule(&Job::Messages(repository.clone(), issue), now).await?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// How GitHub is told to tell them: people and teams of the organisation.

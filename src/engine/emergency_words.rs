@@ -3,9 +3,19 @@
 use chrono::{DateTime, Utc};
 
 use super::markdown::{code, mention, plain};
+use crate::access::command::Mistake;
 use crate::access::facts::Account;
 use crate::access::grant::Grant;
 use crate::access::text::when;
+
+/// What somebody wrote is not what ends a review.
+pub(super) fn mistake(mistake: &Mistake) -> String {
+    let why = match mistake {
+        Mistake::Edited => format!("👎 {mistake}."),
+        _ => "👎 That is no command here.".to_owned(),
+    };
+    format!("{why} A review is ended by a comment that says `/daypass reviewed`, and nothing else in that line.\n")
+}
 
 /// The title of the issue.
 pub(super) fn title(grant: &Grant) -> String {

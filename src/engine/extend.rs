@@ -76,8 +76,8 @@ impl Engine {
         let Some(total) = Duration::from_seconds(old.duration.seconds().saturating_add(by.seconds())) else {
             return Ok(Err(format!("Nothing lasts longer than {}.", Duration::MAX)));
         };
-        let loaded = self.policy_at(github, &head).await?;
-        let ceiling = loaded.policy.as_ref().and_then(|policy| ceiling(grant, policy));
+        let in_force = self.in_force(github, scene.repository, &head).await?;
+        let ceiling = in_force.loaded.policy.as_ref().and_then(|policy| ceiling(grant, policy));
         if let Some(ceiling) = ceiling.filter(|ceiling| total > *ceiling) {
             return Ok(Err(answers::above_ceiling(&grant.role, ceiling, old.duration)));
         }
@@ -86,8 +86,7 @@ impl Engine {
         };
         let proposal = Proposal {
             branch,
-            path,
-            content: Some(content),
+            changes: vec![(path, Some(content))],
             title: answers::extension_title(grant, total),
             message: answers::extension_message(grant, total),
             body: answers::extension_body(grant, by, total, ask.by),

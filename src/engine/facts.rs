@@ -1,6 +1,6 @@
 //! Gathering facts: what a decision needs is read from GitHub at the time of the decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,18 +10,32 @@ use crate::access::change::{self, Subject};
 use crate::access::extension::{Extension, NoExtension};
 use crate::access::facts::{ChangedFile, Directory, FileMode, PullRequest, PullState, Review, ReviewState, TreeFile};
 use crate::access::forfeit::{self, Forfeit};
-use crate::access::grant::{EndReason, Grant, State};
+use crate::access::grant::{EndReason, Grant, GrantId, State, Window};
 use crate::access::history::{Denial, History, Holder};
+use crate::access::in_force::{self, Files};
 use crate::access::judgement::{self, Judgement, Proposal};
 use crate::access::principals::Needs;
 use crate::github::{Closings, Repository};
 use crate::ledger::{Denied, EventKind};
-use crate::policy::name::{Login, RepositoryName};
+use crate::policy::name::{CommitId, Login, RepositoryName};
 use crate::policy::{self, Code, Finding, Place, Policy, Severity};
 
 /// A pull request that is younger is not asked whether it was closed and reopened, unless somebody approved it: nothing else that
 /// could be forgotten by that is due so early.
 const YOUNG: TimeDelta = TimeDelta::minutes(15);
+
+/// What a pull request is judged under.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// The files of the commit it is from.
+    pub in_force: &'a Files,
+    /// What the pull request is to be merged into, or was.
+    pub base: &'a CommitId,
+    /// The files there.
+    pub before: &'a Files,
+}
 
 /// A judged pull request with the facts it was judged on.
 pub(super) struct Judged {
@@ -42,15 +56,15 @@ pub(super) struct Judged {
 }
 
 impl Engine {
-    /// Judges a pull request, open or merged, under `policy`. `before` are the files it would change, or changed.
+    /// Judges a pull request, open or merged.
     pub(super) async fn judge(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         pull: PullRequest,
-        policy: &Policy,
-        before: &BTreeMap<String, TreeFile>,
+        ground: Ground<'_>,
     ) -> Result<Judged, EngineError> {
+        let Ground { policy, before, .. } = ground;
         let head_files = self.files(github, &pull.head).await?;
         let changed = github.pull_files(pull.number).await?;
         let (subject, findings) = change::classify(&changed, &head_files);
@@ -100,6 +114,12 @@ impl Engine {
                     proposal.tests = Some(tally);
                     proposal.policy_findings.extend(failures);
                 }
+                if pull.state == PullState::Open {
+                    let meet = github.merge_base(ground.base, &pull.head).await?;
+                    let meet = self.files(github, &meet).await?;
+                    let obstacles = in_force::obstacles(ground.in_force, (before, &meet), &changed, &head_files);
+                    proposal.policy_findings.extend(obstacles);
+                }
             }
             Subject::Unrelated => {}
         }
@@ -114,7 +134,9 @@ impl Engine {
             }
         }
         let subjects: Vec<Login> = proposal.requests.iter().flatten().filter_map(|one| one.subject.clone()).collect();
-        let history = self.history(repository, &proposal, policy, &pull, judged_at).await?;
+        let mut history = self.history(repository, &proposal, policy, &pull, (github, before, judged_at)).await?;
+        // Nobody is asked for what nobody has looked at yet.
+        history.asked_since = Some(self.asked_since(repository, &pull).await?.unwrap_or(judged_at));
         let (facts, forfeited) = match proposal.subject {
             Subject::Unrelated => (
                 PullFacts { pull, commits: Vec::new(), reviews: Vec::new(), extends, history: History::default() },
@@ -122,9 +144,16 @@ impl Engine {
             ),
             _ => self.hearing(github, pull, extends, &subjects).await?,
         };
+        history.pushers = self.pushers(repository, facts.pull.number, &facts.commits).await?;
         let facts = PullFacts { history, ..facts };
         let needs = judgement::needs(&proposal, &facts, policy);
-        let directory = self.directory(github, &needs).await?;
+        let mut directory = self.directory(github, &needs).await?;
+        let yes = facts.reviews.iter().filter(|review| review.state == ReviewState::Approved);
+        for by in yes.filter_map(|review| review.author.as_ref()).filter(|by| !by.bot).collect::<BTreeSet<_>>() {
+            if github.is_suspended(&by.login).await? {
+                directory.suspended.insert(by.id);
+            }
+        }
         let case = Case { policy, directory: &directory, facts: &facts, now: self.inner.clock.now() };
         let judgement = judgement::judge(proposal, case);
         Ok(Judged { judgement, facts, head_files, changed, directory, forfeited, no_extension })
@@ -137,7 +166,7 @@ impl Engine {
         proposal: &Proposal,
         policy: &Policy,
         pull: &PullRequest,
-        judged_at: DateTime<Utc>,
+        (github, before, judged_at): (&Repository, &Files, DateTime<Utc>),
     ) -> Result<History, EngineError> {
         let asked = || proposal.requests.iter().flatten().filter_map(|request| policy.roles.get(&request.role));
         let cool_down = asked().filter_map(|role| policy.approvals.get(&role.approval)?.cool_down).max();
@@ -163,8 +192,38 @@ impl Engine {
                 window: grant.window,
             };
             history.holders = beside.map(holder).collect();
+            history.holders.extend(self.ahead(github, repository, policy, pull, (before, judged_at)).await?);
         }
         Ok(history)
+    }
+
+    /// The requests that a merge queue merges before this one: nobody knows them as grants yet, and they will be.
+    async fn ahead(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        policy: &Policy,
+        pull: &PullRequest,
+        (before, judged_at): (&Files, DateTime<Utc>),
+    ) -> Result<Vec<Holder>, EngineError> {
+        let refused = self.inner.store.refusals(repository).await?;
+        let mut ahead = Vec::new();
+        for (slug, file) in change::grant_files(before) {
+            let path = policy::request::path_of(&slug);
+            let is_refused = refused.iter().any(|one| one.path == path && one.blob == file.blob.as_str());
+            if is_refused || self.inner.store.knows_grant(repository, &slug, &file.blob).await? {
+                continue;
+            }
+            let text = self.grant_text(github, file).await?;
+            let Ok(request) = policy::request::read(&path, &text, Some(policy)) else { continue };
+            ahead.push(Holder {
+                grant: GrantId { slug, pull_request: 0 },
+                role: request.role,
+                window: Window::new(judged_at, request.start, request.duration),
+                has_begun: request.start.is_none() && pull.state != PullState::Open,
+            });
+        }
+        Ok(ahead)
     }
 
     /// What people did and said about a pull request, since it was opened or reopened last.
@@ -175,7 +234,14 @@ impl Engine {
         extends: Option<Extension>,
         subjects: &[Login],
     ) -> Result<(PullFacts, Vec<(Review, Forfeit)>), EngineError> {
-        let commits = github.pull_commits(pull.number).await?;
+        let mut commits = github.pull_commits(pull.number).await?;
+        if let Some(extension) = &extends {
+            // Whoever has a hand in what is extended has one in the extension.
+            let chain = [extension.chain.first.pull_request, extension.chain.extends.pull_request];
+            for number in BTreeSet::from(chain) {
+                commits.extend(github.pull_commits(number).await?);
+            }
+        }
         let mut reviews = github.reviews(pull.number).await?;
         // Only what was said, or has gone on for a while, can belong to an earlier life.
         let old = self.inner.clock.now() - pull.created_at > YOUNG;

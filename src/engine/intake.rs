@@ -76,22 +76,31 @@ impl Engine {
             let why = format!("another process writes the ledger of {repository}; stop every `daypass serve` first");
             return Err(EngineError::NotYet(why));
         };
+        let read = self.read_whole_ledger(&claim, repository).await;
+        // What this database knows and the branch does not is written by whoever serves next.
+        self.again(&claim).await?;
+        read
+    }
+
+    /// Takes in all that is on the branch, and keeps the claim meanwhile. How many events there are.
+    pub(super) async fn read_whole_ledger(
+        &self,
+        claim: &Claim,
+        repository: &RepositoryName,
+    ) -> Result<u64, EngineError> {
         let github = self.inner.github.repository(repository).await?;
         let read = async {
             loop {
                 let head = ledger_head(&github).await?;
-                if let Some(position) = self.take_in_ledger(&claim, &github, repository, head.as_ref()).await? {
+                if let Some(position) = self.take_in_ledger(claim, &github, repository, head.as_ref()).await? {
                     return Ok(position.last.seq);
                 }
             }
         };
-        let read = tokio::select! {
+        tokio::select! {
             read = read => read,
-            error = self.keep_lease(&claim) => Err(error),
-        };
-        // What this database knows and the branch does not is written by whoever serves next.
-        self.again(&claim).await?;
-        read
+            error = self.keep_lease(claim) => Err(error),
+        }
     }
 }
 

@@ -107,6 +107,8 @@ struct Now {
     /// Emergencies to be reviewed in time, and those that should have been.
     unreviewed: [(&'static str, u64); 2],
     unwritten: Vec<(String, i64, DateTime<Utc>)>,
+    /// Policies that are not in force and still on the default branch.
+    unverified: Vec<(String, i64)>,
     streams: Vec<StreamBacklog>,
     clock_difference: f64,
     now: DateTime<Utc>,
@@ -154,6 +156,15 @@ impl Engine {
             },
             deliveries: self.inner.store.count_waiting_deliveries().await?,
             unwritten: self.inner.store.waiting_events().await?,
+            unverified: {
+                let mut found = Vec::new();
+                for repository in &self.inner.options.repositories {
+                    let refused = self.inner.store.refusals(repository).await?;
+                    let policies = refused.iter().filter(|refusal| refusal.path == super::in_force::FOLDER).count();
+                    found.push((repository.to_string(), i64::try_from(policies).unwrap_or(i64::MAX)));
+                }
+                found
+            },
             streams: self.stream_backlogs().await?,
             clock_difference: difference.as_seconds_f64(),
             now,
@@ -215,6 +226,11 @@ impl Collector for Now {
         for (repository, _, since) in &self.unwritten {
             let waited = (self.now - *since).as_seconds_f64().max(0.0);
             ConstGauge::new(waited).encode(age.encode_family(&[("repository", repository.as_str())])?)?;
+        }
+        let help = "Policies on the default branch that nobody approved: they are not in force, and are taken back";
+        let mut unverified = encoder.encode_descriptor("policy_unverified", help, None, MetricType::Gauge)?;
+        for (repository, count) in &self.unverified {
+            ConstGauge::new(*count).encode(unverified.encode_family(&[("repository", repository.as_str())])?)?;
         }
         let help = "Events that a stream has not taken yet";
         let mut events = encoder.encode_descriptor("stream_events_waiting", help, None, MetricType::Gauge)?;

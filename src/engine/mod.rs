@@ -12,6 +12,7 @@ pub mod settings;
 
 mod access_review;
 mod answers;
+mod asked;
 mod buttons;
 mod commands;
 mod drift;
@@ -23,6 +24,7 @@ mod error;
 mod extend;
 mod facts;
 mod grants;
+mod in_force;
 mod intake;
 mod ledger;
 mod line;
@@ -326,6 +328,7 @@ impl Engine {
             if !tx.done_with(&delivery.id, now).await? {
                 continue;
             }
+            self.keep_what_only_this_tells(&mut tx, delivery, now).await?;
             let hint = events::hint(&delivery.event, delivery.body.as_bytes());
             if let Some((repository, press)) = self.press_of(&delivery.id, &hint) {
                 tx.press(&repository, &press, now).await?;
@@ -336,6 +339,27 @@ impl Engine {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Keeps of a delivery what GitHub tells nowhere else: who pushed, and that a comment was changed.
+    async fn keep_what_only_this_tells(
+        &self,
+        tx: &mut Tx,
+        delivery: &Delivery,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let body = delivery.body.as_bytes();
+        if let Some(push) = events::push(&delivery.event, body)
+            && let Some(repository) = self.ours(&push.repository)
+        {
+            tx.pushed(repository, &push.commit, &push.by, now).await?;
+        }
+        if let Some((repository, comment)) = events::edited(&delivery.event, body)
+            && let Some(repository) = self.ours(&repository)
+        {
+            tx.set_mark(&commands::edited(repository, comment), now).await?;
+        }
+        Ok(())
     }
 
     /// What a delivery asks to look at. What it claims is not believed.

@@ -1,17 +1,19 @@
 //! Provenance: whether content of the default branch came by a pull request that was due.
 //!
 //! A merge proves nothing by itself: administrators can merge past a red check, and whoever may push can push. So each step of
-//! the default branch is judged again, after the fact, under the policy of the commit before it, with the reviews that GitHub
+//! the default branch is judged again, after the fact, under the policy that was in force before it, with the reviews that GitHub
 //! reports for the merged head (I1, I7).
 
 use std::collections::BTreeMap;
 
-use super::facts::Judged;
+use super::facts::{Ground, Judged};
 use super::{Engine, EngineError};
 use crate::access::decide::{Decision, Verdict};
 use crate::access::facts::{PullRequest, PullState, TreeFile};
 use crate::access::grant::{Grant, GrantId, State};
 use crate::github::{GithubError, Repository};
+use crate::ledger::InForceSince;
+use crate::ledger::details::policy_tree;
 use crate::mutants::{self, Mutant};
 use crate::policy::Severity;
 use crate::policy::model::Settings;
@@ -53,12 +55,14 @@ impl Origin {
 }
 
 impl Engine {
-    /// Finds out where a step came from.
+    /// Finds out where a step came from. It is judged under the policy that was `in_force` before it; where none was on record yet, under
+    /// the one of the commit before it.
     pub(super) async fn origin(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         step: &Step,
+        in_force: Option<&InForceSince>,
     ) -> Result<Origin, EngineError> {
         let Some(pull) = &step.pull else {
             return Ok(Origin::unverified("no merged pull request brought it"));
@@ -66,11 +70,18 @@ impl Engine {
         let Some(base) = &step.base else {
             return Ok(Origin::unverified("there is no policy before it"));
         };
-        let loaded = self.policy_at(github, base).await?;
-        let Some(policy) = &loaded.policy else {
-            return Ok(Origin::unverified(format!("the policy at {} was broken when it was merged", base.short())));
+        let (commit, files) = match in_force {
+            Some(one) if policy_tree(&step.before).as_ref() != Some(&one.policy) => {
+                (&one.commit, self.files_in_force(github, one).await?)
+            }
+            _ => (base, step.before.clone()),
         };
-        let judged = match self.judge(github, repository, pull.clone(), policy, &step.before).await {
+        let loaded = self.policy_of(github, &files).await?;
+        let Some(policy) = &loaded.policy else {
+            return Ok(Origin::unverified(format!("the policy at {} was broken when it was merged", commit.short())));
+        };
+        let ground = Ground { policy, in_force: &files, base, before: &step.before };
+        let judged = match self.judge(github, repository, pull.clone(), ground).await {
             Err(EngineError::Github(error @ GithubError::Invalid { .. })) => {
                 return Ok(Origin::unverified(format!("pull request {} cannot be read in full: {error}", pull.number)));
             }

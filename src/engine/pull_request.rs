@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::commands::{Heeding, Scene};
-use super::facts::Judged;
+use super::facts::{Ground, Judged};
+use super::in_force::Standing;
 use super::merge::Approved;
 use super::pending::given_up_at;
 use super::record::record_judgement;
@@ -87,6 +88,13 @@ impl Engine {
         self.finish(claim, tx, None).await
     }
 
+    /// What is new on the default branch has to be read before this can be judged.
+    async fn read_first(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        let (mut tx, now) = (self.inner.store.begin().await?, self.inner.clock.now());
+        tx.schedule(&Job::Sync(repository.clone()), now).await?;
+        self.finish(claim, tx, Some(now + READ_FIRST)).await
+    }
+
     async fn judge_open(
         &self,
         claim: &Claim,
@@ -96,9 +104,12 @@ impl Engine {
         pull: PullRequest,
     ) -> Result<(), EngineError> {
         let base = github.head(branch).await?;
-        let loaded = self.policy_at(github, &base).await?;
-        let Some(policy) = &loaded.policy else {
-            let words = words::broken_policy(&loaded.findings);
+        let in_force = self.in_force(github, repository, &base).await?;
+        if in_force.standing == Standing::Unread {
+            return self.read_first(claim, repository).await;
+        }
+        let Some(policy) = &in_force.loaded.policy else {
+            let words = words::broken_policy(&in_force.loaded.findings);
             let verdict = Some(Verdict::Refused);
             let published = self.publish(github, repository, &pull, verdict, &[], &words).await?;
             let mut tx = self.inner.store.begin().await?;
@@ -106,7 +117,8 @@ impl Engine {
             return self.finish(claim, tx, None).await;
         };
         let before = self.files(github, &base).await?;
-        let judged = match self.judge(github, repository, pull.clone(), policy, &before).await {
+        let ground = Ground { policy, in_force: &in_force.files, base: &base, before: &before };
+        let judged = match self.judge(github, repository, pull.clone(), ground).await {
             // It cannot be read in full, and will not be the next time: that is an answer, not a failure.
             Err(EngineError::Github(crate::github::GithubError::Invalid { message })) => {
                 return self.refuse_unread(claim, github, repository, &pull, &message).await;
@@ -115,26 +127,34 @@ impl Engine {
         };
         if judged.no_extension == Some(NoExtension::Over) && !self.has_read(repository, &base).await? {
             // What it extends may not be known yet.
-            let (mut tx, now) = (self.inner.store.begin().await?, self.inner.clock.now());
-            tx.schedule(&Job::Sync(repository.clone()), now).await?;
-            return self.finish(claim, tx, Some(now + READ_FIRST)).await;
+            return self.read_first(claim, repository).await;
         }
         if self.give_up(claim, github, repository, &judged, policy).await? {
             return self.nothing(claim).await;
         }
         let (judgement, pull) = (&judged.judgement, &judged.facts.pull);
         let verdict = judgement.verdict();
-        let effect = self.effect(github, repository, &base, policy, &judged).await?;
-        let words = words::publication(judgement, policy, Next::Merge, &effect);
-        let version = details::policy_version(&base, &self.files(github, &base).await?);
+        let effect = self.effect(github, repository, (&base, &in_force), policy, &judged).await?;
+        let mut words = words::publication(judgement, policy, Next::Merge, &effect);
+        if in_force.standing == Standing::Unverified {
+            words.body.push_str(&words::policy_not_in_force(&in_force.commit));
+        }
+        let version = details::policy_version(&in_force.commit, &in_force.files);
         let findings = judgement.all_findings();
         let published = self.publish(github, repository, pull, verdict, &findings, &words).await?;
         self.ask_reviewers(github, &judged.facts, judgement, policy).await?;
         self.return_approvals(github, repository, &judged, policy).await?;
         // What was published is remembered before the merge: a crash in between must not make us say it twice.
+        let now = self.inner.clock.now();
+        let asking = self.asking_now(repository, &judged, now).await?;
         let mut tx = self.inner.store.begin().await?;
         tx.set_published(repository.as_str(), pull.number, &published).await?;
-        let now = self.inner.clock.now();
+        if let Some((asking, event)) = &asking {
+            tx.set_asking(repository.as_str(), pull.number, asking).await?;
+            if let Some(event) = event {
+                tx.record(event).await?;
+            }
+        }
         record_judgement(&mut tx, repository, &judged, (version, &words.title), now).await?;
         if !pull.draft {
             tell_escalations(&mut tx, repository, pull.number, judgement, now).await?;

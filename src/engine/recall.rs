@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::facts::Ground;
 use super::provenance::Step;
 use super::repository::put_perhaps;
 use super::{Engine, EngineError};
@@ -76,7 +77,8 @@ impl Engine {
         let loaded = self.policy_at(github, &base).await?;
         let Some(policy) = &loaded.policy else { return Ok(Vec::new()) };
         let before = self.files(github, &base).await?;
-        let judged = match self.judge(github, repository, pull, policy, &before).await {
+        let ground = Ground { policy, in_force: &before, base: &base, before: &before };
+        let judged = match self.judge(github, repository, pull, ground).await {
             // Too large to be read, and so never applied.
             Err(EngineError::Github(GithubError::Invalid { .. })) => return Ok(Vec::new()),
             judged => judged?,

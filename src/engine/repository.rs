@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::in_force::{FOLDER, PolicyStep, note_stray, stray};
 use super::messages::message_id;
 use super::provenance::{Origin, Step};
 use super::record::record_merge;
@@ -14,7 +15,7 @@ use crate::access::facts::{FileMode, PullRequest, PullState, TreeFile};
 use crate::access::grant::{EndReason, Grant, GrantId, GrantRef, State};
 use crate::access::plan::{Applied, Progress};
 use crate::github::Repository;
-use crate::ledger::{Event, EventKind, details};
+use crate::ledger::{Event, EventKind, InForceSince, details};
 use crate::mutants::{self, Mutant};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::model::Settings;
@@ -33,6 +34,8 @@ enum Effect {
     Doubt(Box<Grant>),
     /// The file of a grant that is over came back.
     Over(GrantId),
+    /// The policy is another one, which is in force from here on; or is not, and why.
+    Policy(PolicyStep),
 }
 
 /// How many steps are looked at while it is not certain what an earlier one means.
@@ -58,7 +61,11 @@ async fn say_refused(
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     let id = format!("{repository}/pull-{pull}/refused/{}", refusal.path);
-    let message = Message { id, body: words::merged_but_refused(&refusal.path, &refusal.reason) };
+    let body = match refusal.path == FOLDER {
+        true => words::policy_merged_but_refused(&refusal.reason),
+        false => words::merged_but_refused(&refusal.path, &refusal.reason),
+    };
+    let message = Message { id, body };
     if tx.say(repository, pull, &message, now).await? {
         tx.schedule(&Job::Messages(repository.clone(), pull), now).await?;
     }
@@ -75,9 +82,11 @@ impl Engine {
 
     /// Reads on to the head of the default branch, and remembers that.
     pub(super) async fn read_on(&self, claim: &Claim, repository: &RepositoryName) -> Result<(), EngineError> {
+        self.know_the_record(repository).await?;
         let (github, branch) = self.open(repository).await?;
         let head = github.head(&branch).await?;
         let mut so_far = self.first_sight(repository, &head).await?;
+        let adopted = self.adopt(claim, &github, repository, &head).await?;
         let known = so_far.head.clone();
         let read_already = known.as_deref() == Some(head.as_str());
         let unread = !read_already || !self.all_accounted_for(&github, repository, &head).await?;
@@ -88,27 +97,67 @@ impl Engine {
                 self.recall(claim, &github, repository, (&branch, &head), &steps).await?;
             }
             let onward = if joined || so_far.first_until.is_some() { Reading::Onward } else { Reading::Again };
+            let mut policies =
+                self.policies(&github, repository, &steps, (so_far.first_until.is_some(), adopted)).await?;
             for (nth, step) in steps.iter().enumerate() {
                 let reading = if so_far.first_until.is_some() { Reading::First } else { onward };
                 so_far.first_until.take_if(|first_until| first_until == step.tip.as_str());
-                let taken = self.take_in(claim, &github, repository, step, (reading, &so_far)).await;
+                let in_force = policies.before(step);
+                let taken = self.take_in(claim, &github, repository, step, (reading, &so_far), in_force).await;
                 if matches!(taken, Err(EngineError::Uncertain(_))) {
                     let later = steps.iter().skip(nth + 1).take(LOOKED_AHEAD);
-                    self.look_ahead(&github, repository, later, reading).await?;
+                    self.look_ahead(&github, repository, later, (reading, in_force)).await?;
                 }
-                taken?;
+                if let Some(next) = taken? {
+                    policies.now = Some(next);
+                }
             }
             if let (false, Some(known)) = (joined, &known) {
                 tracing::warn!(%repository, known, %head, "the history of the default branch was rewritten; it was read anew");
                 self.end_what_is_gone(claim, &github, repository, (Some(known), &head)).await?;
             }
         }
+        let stray = self.stray_policy(&github, repository, &head).await?;
+        let newest = self.policies_on_record(repository).await?.pop();
         let now = self.inner.clock.now();
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
+        if let (Some(stray), Some(newest)) = (stray, newest) {
+            note_stray(&mut tx, repository, &stray, (None, &newest.commit), now).await?;
+        }
+        if known.is_none() {
+            // Whatever waited for the first reading goes on.
+            tx.schedule(&Job::Sweep(repository.clone()), now).await?;
+        }
         let so_far = ReadSoFar { head: Some(head.to_string()), first_until: None };
         tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Which policies were in force while these steps were made: on a first reading as the record has it, otherwise the newest. Before the
+    /// first one each step has the policy it was made on.
+    async fn policies(
+        &self,
+        github: &Repository,
+        repository: &RepositoryName,
+        steps: &[Step],
+        (first, adopted): (bool, bool),
+    ) -> Result<Policies, EngineError> {
+        let record = self.policies_on_record(repository).await?;
+        if adopted || mutants::is(Mutant::TrustEveryPolicy) {
+            return Ok(Policies { now: None, record: Vec::new() });
+        }
+        if !first {
+            return Ok(Policies { now: record.last().cloned(), record: Vec::new() });
+        }
+        let on_the_line = |policy: &&InForceSince| steps.iter().any(|step| step.tip == *policy.since());
+        let (later, earlier): (Vec<_>, Vec<_>) = record.iter().partition(on_the_line);
+        let earlier: Vec<InForceSince> = earlier.into_iter().cloned().collect();
+        let now = match steps.first().and_then(|step| step.base.as_ref()) {
+            Some(base) => self.in_force_at(github, &earlier, base).await?,
+            None => None,
+        };
+        Ok(Policies { now, record: later.into_iter().cloned().collect() })
     }
 
     /// How far the default branch was read. A new database notes where it is: what is merged later, it has seen coming.
@@ -146,7 +195,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// Applies one step to what is known, durably.
+    /// Applies one step to what is known, durably. The policy that is in force since, if the step brought one.
     async fn take_in(
         &self,
         claim: &Claim,
@@ -154,10 +203,11 @@ impl Engine {
         repository: &RepositoryName,
         step: &Step,
         (reading, so_far): (Reading, &ReadSoFar),
-    ) -> Result<(), EngineError> {
+        in_force: Option<&InForceSince>,
+    ) -> Result<Option<InForceSince>, EngineError> {
         let first = reading == Reading::First;
         github.take_not_found();
-        let effects = self.effects(github, repository, step, first).await?;
+        let effects = self.effects(github, repository, step, first, in_force).await?;
         if github.take_not_found() {
             self.wait_for_certainty(repository, step, &effects).await?;
         }
@@ -187,8 +237,14 @@ impl Engine {
             }
         }
         let now = self.inner.clock.now();
+        let policy = match in_force {
+            Some(one) if details::policy_tree(&step.before).as_ref() != Some(&one.policy) => {
+                Some(json!({ "commit": one.commit, "tree": one.policy }))
+            }
+            _ => step.base.as_ref().map(|base| details::policy_version(base, &step.before)),
+        };
+        let mut next = None;
         let access_reviews = self.merged_reviews(github, repository, step, now).await?;
-        let policy = step.base.as_ref().map(|base| details::policy_version(base, &step.before));
         let policy_changed = policy_files(&step.before) != policy_files(&step.after);
         let mut tx = self.inner.store.begin().await?;
         tx.assert_held(claim).await?;
@@ -233,6 +289,28 @@ impl Engine {
                     }
                 }
                 Effect::Over(id) => tx.schedule(&Job::Revert(repository.clone(), id), now).await?,
+                Effect::Policy(PolicyStep::InForce) => {
+                    next = details::policy_tree(&step.after).map(|policy| InForceSince {
+                        commit: step.tip.clone(),
+                        policy,
+                        since: None,
+                    });
+                    let details = json!({ "commit": step.tip, "policy": details::policy_tree(&step.after), "how": "approved",
+                        "pull_request": step.pull.as_ref().map(|pull| pull.number),
+                        "before": in_force.map(|one| &one.commit) });
+                    tx.record(&Event::new(repository, EventKind::PolicyInForce, "policy", &step.tip, now, details))
+                        .await?;
+                }
+                Effect::Policy(PolicyStep::Unverified(reason)) => {
+                    let tree = details::policy_tree(&step.after).unwrap_or_default();
+                    let stray = stray(tree, &step.tip, reason);
+                    let pull = step.pull.as_ref().map(|pull| pull.number);
+                    let stays = in_force.map_or(&step.tip, |one| &one.commit);
+                    note_stray(&mut tx, repository, &stray, (pull, stays), now).await?;
+                    if let Some(pull) = pull {
+                        say_refused(&mut tx, repository, pull, &stray, now).await?;
+                    }
+                }
                 Effect::Doubt(_) => {}
             }
         }
@@ -249,7 +327,8 @@ impl Engine {
             let so_far = ReadSoFar { head: Some(step.tip.to_string()), ..so_far.clone() };
             tx.set_read_so_far(repository.as_str(), &so_far, now).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(next)
     }
 
     /// Notes what is not certain about later steps, so that it need not be waited for one after the other.
@@ -258,11 +337,11 @@ impl Engine {
         github: &Repository,
         repository: &RepositoryName,
         steps: impl Iterator<Item = &Step>,
-        reading: Reading,
+        (reading, in_force): (Reading, Option<&InForceSince>),
     ) -> Result<(), EngineError> {
         for step in steps {
             github.take_not_found();
-            let effects = self.effects(github, repository, step, reading == Reading::First).await?;
+            let effects = self.effects(github, repository, step, reading == Reading::First, in_force).await?;
             if github.take_not_found() {
                 match self.wait_for_certainty(repository, step, &effects).await {
                     Ok(()) | Err(EngineError::Uncertain(_)) => {}
@@ -282,6 +361,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let refused = effects.iter().filter_map(|effect| match effect {
             Effect::Refuse(refusal) => Some(format!("{}: {}", refusal.path, refusal.reason)),
+            Effect::Policy(PolicyStep::Unverified(reason)) => Some(format!("{FOLDER}: {reason}")),
             _ => None,
         });
         let refused: Vec<String> = refused.collect();
@@ -417,6 +497,7 @@ impl Engine {
         repository: &RepositoryName,
         step: &Step,
         first: bool,
+        in_force: Option<&InForceSince>,
     ) -> Result<Vec<Effect>, EngineError> {
         let (before, after) = (grant_files(&step.before), grant_files(&step.after));
         let mut effects: Vec<Effect> =
@@ -434,7 +515,7 @@ impl Engine {
                 }
             }
             if origin.is_none() {
-                origin = Some(self.origin(github, repository, step).await?);
+                origin = Some(self.origin(github, repository, step, in_force).await?);
             }
             let verified = match &origin {
                 Some(Origin::Due(judged, settings)) => self.grant_of(step, judged, settings, slug, &file.blob),
@@ -453,6 +534,15 @@ impl Engine {
                 Ok(grant) => Effect::Begin(Box::new(grant)),
                 Err(reason) => Effect::refuse(&crate::policy::request::path_of(slug), &file.blob, step, reason),
             });
+        }
+        if let Some(in_force) = in_force
+            && self.is_new_policy(github, repository, step, in_force).await?
+        {
+            let origin = match origin {
+                Some(origin) => origin,
+                None => self.origin(github, repository, step, Some(in_force)).await?,
+            };
+            effects.push(Effect::Policy(self.policy_step(github, repository, step, in_force, &origin).await?));
         }
         // What lies in `grants/` but can be no grant.
         for (path, file) in step.after.iter().filter(|(path, _)| path.to_ascii_lowercase().starts_with("grants/")) {
@@ -529,7 +619,7 @@ impl Effect {
         match self {
             Self::Begin(grant) => Some(grant.id.slug.clone()),
             Self::Remove(slug) => Some(slug.clone()),
-            Self::Refuse(_) | Self::Doubt(_) | Self::Over(_) => None,
+            Self::Refuse(_) | Self::Doubt(_) | Self::Over(_) | Self::Policy(_) => None,
         }
     }
 
@@ -542,6 +632,24 @@ impl Effect {
             revert_pull: None,
             issue: None,
         })
+    }
+}
+
+/// The policies in force while a line of steps was made.
+struct Policies {
+    now: Option<InForceSince>,
+    /// Those that came by one of the steps, as the record tells.
+    record: Vec<InForceSince>,
+}
+
+impl Policies {
+    /// The one in force before a step; those the steps before it brought are known from the record.
+    fn before(&mut self, step: &Step) -> Option<&InForceSince> {
+        let brought = self.record.iter().rposition(|policy| Some(policy.since()) == step.base.as_ref());
+        if let Some(brought) = brought {
+            self.now = Some(self.record.remove(brought));
+        }
+        self.now.as_ref()
     }
 }
 

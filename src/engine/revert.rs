@@ -4,15 +4,18 @@
 use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
+use super::in_force::FOLDER;
 use super::publish::plain_check;
 use super::pull_request::OWN_BRANCH;
 use super::words::Publication;
 use super::{Engine, EngineError, answers, words};
 use crate::access::change::GRANT_LIMIT;
 use crate::access::decide::Verdict;
-use crate::access::facts::{Change, PullRequest, PullState};
+use crate::access::facts::{Change, FileMode, PullRequest, PullState};
 use crate::access::grant::{Grant, GrantId, GrantRef, State};
+use crate::access::in_force::Files;
 use crate::github::{Conclusion, GithubError, MergeOutcome, Repository};
+use crate::ledger::details::policy_tree;
 use crate::mutants::{self, Mutant};
 use crate::policy::model::MergeMethod;
 use crate::policy::name::{CommitId, RepositoryName, Slug};
@@ -26,10 +29,8 @@ const ACCESS_FIRST: TimeDelta = TimeDelta::minutes(1);
 pub(super) struct Proposal {
     /// The branch it is on.
     pub branch: String,
-    /// The path it changes.
-    pub path: String,
-    /// What the path is to hold; nothing: it is removed.
-    pub content: Option<Vec<u8>>,
+    /// The paths it changes, and what each is to hold; nothing: it is removed.
+    pub changes: Vec<(String, Option<Vec<u8>>)>,
     pub title: String,
     pub message: String,
     pub body: String,
@@ -60,8 +61,7 @@ impl Engine {
         let ledger = self.ledger_trailer(repository).await?;
         let proposal = Proposal {
             branch: format!("{OWN_BRANCH}revert/{}-{}", id.slug, id.pull_request),
-            path: path.clone(),
-            content: None,
+            changes: vec![(path.clone(), None)],
             title: words::revert_title(&row.grant),
             message: words::revert_message(&row.grant, reason) + &ledger,
             body: words::revert_body(&row.grant) + &ledger,
@@ -103,14 +103,18 @@ impl Engine {
         for mut refusal in refusals {
             let head = github.head(&branch).await?;
             let files = self.files(&github, &head).await?;
-            if files.get(&refusal.path).is_none_or(|file| file.blob.as_str() != refusal.blob) {
+            let there = match refusal.path == FOLDER {
+                true => self.stays_refused(repository, &refusal, &files).await?,
+                false => files.get(&refusal.path).is_some_and(|file| file.blob.as_str() == refusal.blob),
+            };
+            if !there {
                 let mut tx = self.inner.store.begin().await?;
                 tx.forget_refusal(repository, &refusal).await?;
                 tx.commit().await?;
                 continue;
             }
             self.report(&github, repository, &mut refusal).await?;
-            let proposal = self.cleansing(&github, repository, &refusal).await?;
+            let proposal = self.cleansing(&github, repository, &refusal, &files).await?;
             let pull = self.propose(&github, &branch, &head, &proposal, refusal.revert_pull).await?;
             refusal.revert_pull = Some(pull.number);
             let mut tx = self.inner.store.begin().await?;
@@ -134,13 +138,37 @@ impl Engine {
         self.finish(claim, tx, None).await
     }
 
+    /// Whether a policy that is not in force is still on the default branch.
+    async fn stays_refused(
+        &self,
+        repository: &RepositoryName,
+        refusal: &Refusal,
+        files: &Files,
+    ) -> Result<bool, EngineError> {
+        let newest = self.policies_on_record(repository).await?.pop();
+        let in_force = newest.is_none_or(|newest| newest.policy == refusal.blob);
+        Ok(!in_force && policy_tree(files).unwrap_or_default() == refusal.blob)
+    }
+
     /// The change that undoes a refused one: back to what was approved, if something was.
     async fn cleansing(
         &self,
         github: &Repository,
         repository: &RepositoryName,
         refusal: &Refusal,
+        files: &Files,
     ) -> Result<Proposal, EngineError> {
+        let title = words::refusal_title(&refusal.path);
+        let message = format!("{title}\n\nDaypass-Reason: unverified\n");
+        let (branch, body) = (refusal_branch(refusal), refusal_body(refusal));
+        if refusal.path == FOLDER {
+            let newest = self.policies_on_record(repository).await?.pop();
+            let changes = match &newest {
+                Some(newest) => self.restoration(github, newest, files).await?,
+                None => Vec::new(),
+            };
+            return Ok(Proposal { branch, changes, title, message, body });
+        }
         let slug = crate::access::change::slug_of(&refusal.path).ok();
         let live = match &slug {
             Some(slug) => self.inner.store.live_grant(repository, slug).await?,
@@ -150,15 +178,7 @@ impl Engine {
             Some(row) => Some(github.blob(&row.grant.blob, GRANT_LIMIT).await?),
             None => None,
         };
-        let title = words::refusal_title(&refusal.path);
-        Ok(Proposal {
-            branch: refusal_branch(refusal),
-            path: refusal.path.clone(),
-            content,
-            message: format!("{title}\n\nDaypass-Reason: unverified\n"),
-            title,
-            body: words::refusal_body(&refusal.path, &refusal.commit, &refusal.reason),
-        })
+        Ok(Proposal { branch, changes: vec![(refusal.path.clone(), content)], title, message, body })
     }
 
     /// Opens the issue about a refused file, once.
@@ -171,7 +191,7 @@ impl Engine {
         if refusal.issue.is_some() {
             return Ok(());
         }
-        let body = words::refusal_body(&refusal.path, &refusal.commit, &refusal.reason);
+        let body = refusal_body(refusal);
         refusal.issue = Some(github.create_issue(&words::refusal_title(&refusal.path), &body).await?);
         let mut tx = self.inner.store.begin().await?;
         tx.put_refusal(repository, refusal).await?;
@@ -201,7 +221,8 @@ impl Engine {
             }
             standing => standing,
         };
-        let change = [(proposal.path.as_str(), proposal.content.as_deref())];
+        let change: Vec<(&str, Option<&[u8]>)> =
+            proposal.changes.iter().map(|(path, content)| (path.as_str(), content.as_deref())).collect();
         if let Some(pull) = standing.filter(|pull| pull.state == PullState::Open) {
             if self.is_exactly(github, head, &pull.head, proposal).await? {
                 return Ok(pull);
@@ -253,14 +274,15 @@ impl Engine {
         }
         let mut before = self.files(github, head).await?;
         let mut after = self.files(github, commit).await?;
-        before.remove(&proposal.path);
-        let there = after.remove(&proposal.path);
-        let right = match (&proposal.content, there) {
-            (None, there) => there.is_none(),
-            (Some(content), Some(file)) => *content == github.blob(&file.blob, GRANT_LIMIT).await?,
-            (Some(_), None) => false,
-        };
-        Ok(right && before == after)
+        for (path, content) in &proposal.changes {
+            before.remove(path);
+            let wanted = content.as_deref().map(blob_of);
+            let there = after.remove(path).filter(|file| file.mode == FileMode::Regular);
+            if there.map(|file| file.blob.to_string()) != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(before == after)
     }
 
     /// Puts the required check on a pull request of our own.
@@ -330,14 +352,18 @@ impl Engine {
         pull: &PullRequest,
     ) -> Result<(), EngineError> {
         let files = github.pull_files(pull.number).await?;
+        let refusals = self.inner.store.refusals(repository).await?;
+        let restores = refusals.iter().any(|one| one.path == FOLDER && refusal_branch(one) == pull.head_branch)
+            && self
+                .restores_policy(github, repository, &pull.head, files.iter().map(|file| file.path.as_str()))
+                .await?;
         // One proposal, one path: a second file was pushed by somebody else, and could end the access of others.
-        let mut foreign = files.len() > 1;
-        for file in files {
+        let mut foreign = !restores && files.len() > 1;
+        for file in files.into_iter().filter(|_| !restores) {
             let slug = crate::access::change::slug_of(&file.path);
             foreign |= match (file.change, slug) {
                 (Change::Removed, slug) => {
                     let revert = slug.ok().is_some_and(|slug| is_revert_of(&pull.head_branch, &slug));
-                    let refusals = self.inner.store.refusals(repository).await?;
                     let refused =
                         |refusal: &Refusal| refusal.path == file.path && refusal_branch(refusal) == pull.head_branch;
                     !revert && !refusals.iter().any(refused)
@@ -376,6 +402,19 @@ impl Engine {
 fn refusal_branch(refusal: &Refusal) -> String {
     let digest = hex::encode(Sha256::digest(format!("{}\n{}\n{}", refusal.path, refusal.blob, refusal.commit)));
     format!("{OWN_BRANCH}refuse/{}", digest.get(..16).unwrap_or("file"))
+}
+
+fn refusal_body(refusal: &Refusal) -> String {
+    match refusal.path == FOLDER {
+        true => words::policy_refusal_body(&refusal.commit, &refusal.reason),
+        false => words::refusal_body(&refusal.path, &refusal.commit, &refusal.reason),
+    }
+}
+
+/// Git's id of a content.
+fn blob_of(content: &[u8]) -> String {
+    let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Blob, content);
+    id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// Whether a branch is the one on which a grant of this file is taken back.

@@ -14,7 +14,7 @@ use crate::policy::name::{BlobId, CommitId};
 use crate::policy::{self, Finding, Loaded};
 
 /// The largest policy file that is read, in bytes.
-const POLICY_LIMIT: u64 = 256 * 1024;
+pub(super) const POLICY_LIMIT: u64 = 256 * 1024;
 /// How many parsed policies are kept.
 const POLICIES_KEPT: usize = 16;
 /// How many listings of commits are kept. They never change either.
@@ -134,7 +134,8 @@ impl Engine {
         self.blob(github, file, GRANT_LIMIT).await
     }
 
-    async fn text(&self, github: &Repository, file: &TreeFile, limit: u64) -> Result<Vec<u8>, EngineError> {
+    /// The content of a file of the policy.
+    pub(super) async fn text(&self, github: &Repository, file: &TreeFile, limit: u64) -> Result<Vec<u8>, EngineError> {
         Ok(self.blob(github, file, limit).await?.as_ref().clone())
     }
 

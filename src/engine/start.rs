@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 use super::grants::ask_targets;
+use super::in_force::Standing;
 use super::{Engine, EngineError, words};
 use crate::access::case::{Case, PullFacts};
 use crate::access::change::GRANT_LIMIT;
@@ -32,7 +33,7 @@ impl Engine {
             return self.not_now(claim, repository, id).await;
         }
         let (github, branch) = self.open(repository).await?;
-        let mut obstacles = self.obstacles(&github, &branch, &row.grant).await?;
+        let mut obstacles = self.obstacles((&github, repository), &branch, &row.grant).await?;
         if mutants::is(Mutant::StartBlindly) {
             obstacles.clear();
         }
@@ -71,12 +72,21 @@ impl Engine {
     }
 
     /// What stands in the way of a planned grant under the policy and the memberships of now.
-    async fn obstacles(&self, github: &Repository, branch: &str, grant: &Grant) -> Result<Vec<Finding>, EngineError> {
+    async fn obstacles(
+        &self,
+        (github, repository): (&Repository, &RepositoryName),
+        branch: &str,
+        grant: &Grant,
+    ) -> Result<Vec<Finding>, EngineError> {
         let head = github.head(branch).await?;
-        let loaded = self.policy_at(github, &head).await?;
-        let Some(policy) = &loaded.policy else {
-            let why =
-                format!("the policy at {} is broken; `{}` cannot start before it is mended", head.short(), grant.id);
+        let in_force = self.in_force(github, repository, &head).await?;
+        if in_force.standing == Standing::Unread {
+            let why = format!("the policy at {} is not read yet; `{}` starts after that", head.short(), grant.id);
+            return Err(EngineError::NotYet(why));
+        }
+        let Some(policy) = &in_force.loaded.policy else {
+            let commit = in_force.commit.short();
+            let why = format!("the policy at {commit} is broken; `{}` cannot start before it is mended", grant.id);
             return Err(EngineError::NotYet(why));
         };
         let text = github.blob(&grant.blob, GRANT_LIMIT).await?;

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::{Engine, EngineError, patience, pending};
+use super::{Engine, EngineError, commands, patience, pending};
 use crate::access::change::grant_files;
 use crate::github::GithubError;
 use crate::mutants::{self, Mutant};
@@ -13,6 +13,8 @@ use crate::store::{Claim, Job};
 const DELIVERIES_KEPT: TimeDelta = TimeDelta::days(14);
 /// How long it is remembered which approvals were returned.
 const RETURNS_KEPT: TimeDelta = TimeDelta::days(90);
+/// How long it is remembered who pushed: longer than any grant lasts, for what gave it may be judged again.
+const PUSHES_KEPT: TimeDelta = TimeDelta::days(400);
 /// How the mark begins that tells until when comments were looked for.
 const COMMENTS: &str = "comments";
 /// How far back a new database looks for comments that nobody told it of.
@@ -101,6 +103,8 @@ impl Engine {
         tx.forget_presses(now - DELIVERIES_KEPT).await?;
         tx.forget_marks(patience::DOUBT, now - DOUBTS_KEPT).await?;
         tx.forget_marks(pending::RETURNED, now - RETURNS_KEPT).await?;
+        tx.forget_marks(commands::EDITED, now - RETURNS_KEPT).await?;
+        tx.forget_pushes(now - PUSHES_KEPT).await?;
         tracing::debug!(forgotten, "old deliveries forgotten");
         self.finish(claim, tx, Some(now + TimeDelta::hours(6))).await
     }

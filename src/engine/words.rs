@@ -14,6 +14,7 @@ use crate::access::judgement::Judgement;
 use crate::access::removal::Removal;
 use crate::access::text::when;
 use crate::policy::model::MergeMode;
+use crate::policy::name::CommitId;
 use crate::policy::{Code, Finding, Policy, Severity};
 use crate::target::Receipt;
 
@@ -86,6 +87,35 @@ pub(super) fn broken_policy(findings: &[Finding]) -> Publication {
         findings_section(findings)
     );
     Publication { title, body }
+}
+
+/// What is told where the default branch holds a policy that is not in force.
+pub(super) fn policy_not_in_force(commit: &CommitId) -> String {
+    format!(
+        "\n⚠️ The default branch holds a change of the policy that nobody approved. It does not count, and is taken back: this is \
+         judged under the policy of {}.\n",
+        code(commit.short())
+    )
+}
+
+/// The text about a policy that is not in force.
+pub(super) fn policy_refusal_body(commit: &str, reason: &str) -> String {
+    format!(
+        "Commit {commit} put another policy on the default branch, but {}. **It is not in force**: everything is judged under the \
+         policy before it. Daypass takes the change back.\n\nIf it is meant, open a pull request with it; whoever the policy names in \
+         `settings.policy_approval` approves it. Where nobody can do that any more, an operator of Daypass can run `daypass policy \
+         trust COMMIT` on the server. If none of you did it, find out who can push here.\n",
+        plain(reason)
+    )
+}
+
+/// A change of the policy was merged, but is not in force.
+pub(super) fn policy_merged_but_refused(reason: &str) -> String {
+    format!(
+        "🔴 This was merged, but the policy it brought **is not in force**: {}. Daypass takes it back; propose it again and have it \
+         approved.",
+        plain(reason)
+    )
 }
 
 /// What to publish about a pull request that cannot be read in full.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::access::facts::Account;
 use crate::policy::name::{CommitId, RepositoryName, UserId};
 
 /// What Daypass alone pushes to.
@@ -71,6 +72,8 @@ struct Payload {
     check_run: Option<RawCheck>,
     requested_action: Option<RawAction>,
     sender: Option<RawSender>,
+    comment: Option<RawComment>,
+    after: Option<CommitId>,
     #[serde(rename = "ref")]
     reference: Option<String>,
 }
@@ -97,6 +100,11 @@ struct RawCheck {
 }
 
 #[derive(Deserialize)]
+struct RawComment {
+    id: u64,
+}
+
+#[derive(Deserialize)]
 struct RawAction {
     identifier: String,
 }
@@ -104,6 +112,54 @@ struct RawAction {
 #[derive(Deserialize)]
 struct RawSender {
     id: u64,
+    #[serde(default)]
+    login: String,
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+/// Who pushed what: of this only webhooks tell, so what they say is kept.
+/// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#push>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// The repository.
+    pub repository: RepositoryName,
+    /// The commit a branch, or a pull request, is at since.
+    pub commit: CommitId,
+    /// Who pushed it.
+    pub by: Account,
+}
+
+/// Who pushed what, if a webhook is about a push of a person.
+pub fn push(event: &str, body: &[u8]) -> Option<Push> {
+    if !matches!(event, "push" | "pull_request") {
+        return None;
+    }
+    let payload: Payload = serde_json::from_slice(body).ok()?;
+    if event == "pull_request" && payload.action.as_deref() != Some("synchronize") {
+        return None;
+    }
+    let (sender, commit) = (payload.sender?, payload.after?);
+    // A branch that was deleted is at no commit.
+    let exists = commit.as_str().bytes().any(|digit| digit != b'0');
+    let by = Account { id: UserId(sender.id), login: sender.login.parse().ok()?, bot: sender.kind == "Bot" };
+    let repository = payload.repository?.full_name;
+    (exists && !by.bot).then_some(Push { repository, commit, by })
+}
+
+/// The comment that was changed, if a webhook is about one. A comment that is changed within the second it was written does not show
+/// it.
+pub fn edited(event: &str, body: &[u8]) -> Option<(RepositoryName, u64)> {
+    if event != "issue_comment" {
+        return None;
+    }
+    let payload: Payload = serde_json::from_slice(body).ok()?;
+    let edited = payload.action.as_deref() == Some("edited");
+    payload
+        .repository
+        .zip(payload.comment)
+        .filter(|_| edited)
+        .map(|(repository, comment)| (repository.full_name, comment.id))
 }
 
 /// The name we give the check run of a pull request.

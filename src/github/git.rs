@@ -119,6 +119,7 @@ struct Made<T> {
 #[derive(Deserialize)]
 struct RawComparison {
     status: String,
+    merge_base_commit: RawObject,
 }
 
 impl Repository {
@@ -265,6 +266,12 @@ impl Repository {
         let path = self.path(&format!("/compare/{ancestor}...{commit}?per_page=1"));
         let comparison: RawComparison = self.get(&path).await?;
         Ok(matches!(comparison.status.as_str(), "ahead" | "identical"))
+    }
+
+    /// The newest commit that is in the history of both.
+    pub async fn merge_base(&self, one: &CommitId, other: &CommitId) -> Result<CommitId, GithubError> {
+        let path = self.path(&format!("/compare/{one}...{other}?per_page=1"));
+        Ok(self.get::<RawComparison>(&path).await?.merge_base_commit.sha)
     }
 }
 

@@ -58,6 +58,17 @@ impl Repository {
         Ok(raw.and_then(|raw| raw.account()))
     }
 
+    /// Whether an account is suspended. Enterprise Server tells, and goes on listing them in their teams:
+    /// <https://docs.github.com/en/enterprise-server@3.17/rest/users/users#get-a-user>.
+    pub async fn is_suspended(&self, login: &Login) -> Result<bool, GithubError> {
+        #[derive(Deserialize)]
+        struct RawUser {
+            suspended_at: Option<String>,
+        }
+        let raw: Option<RawUser> = self.find(&format!("/users/{}", segment(login.as_str()))).await?;
+        Ok(raw.is_some_and(|raw| raw.suspended_at.is_some()))
+    }
+
     /// Whether somebody is a member of the organisation.
     pub async fn is_member(&self, login: &Login) -> Result<bool, GithubError> {
         let path = format!("/orgs/{}/members/{}", self.organisation(), segment(login.as_str()));

@@ -91,6 +91,20 @@ impl PersonalRepository {
         self.call(Method::POST, "/pulls", Some(&pull)).await
     }
 
+    /// Comments on a pull request; where the comment can be read.
+    ///
+    /// # Errors
+    ///
+    /// What GitHub answered.
+    pub async fn comment(&self, number: u64, body: &str) -> Result<String, GithubError> {
+        #[derive(Deserialize)]
+        struct Made {
+            html_url: String,
+        }
+        let path = format!("/issues/{number}/comments");
+        Ok(self.call::<Made>(Method::POST, &path, Some(&json!({ "body": body }))).await?.html_url)
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,

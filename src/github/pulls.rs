@@ -12,7 +12,7 @@ use super::transport::segment;
 use super::{GithubError, Repository};
 use crate::access::facts::{Change, ChangedFile, Commit, PullRequest, PullState, Review, ReviewState};
 use crate::policy::model::MergeMethod;
-use crate::policy::name::{BlobId, CommitId, Login, TeamSlug};
+use crate::policy::name::{BlobId, CommitId, Login, TeamSlug, UserId};
 
 /// GitHub lists no more files of a pull request than this.
 const MOST_FILES: usize = 3_000;
@@ -340,6 +340,7 @@ fn commit(raw: RawCommit) -> Commit {
         author: raw.author.and_then(|author| author.account()),
         committer: raw.committer.and_then(|committer| committer.account()),
         coauthors: trailers.iter().filter_map(|email| login_of(email)).collect(),
+        coauthor_ids: trailers.iter().filter_map(|email| id_of(email)).collect(),
         emails: signatures.chain(trailers).map(|email| email.to_ascii_lowercase()).collect(),
     }
 }
@@ -365,6 +366,13 @@ fn login_of(email: &str) -> Option<Login> {
     local.rsplit('+').next()?.parse().ok()
 }
 
+/// The account in one of GitHub's no-reply addresses: `ID+LOGIN@users.noreply.HOST`.
+fn id_of(email: &str) -> Option<UserId> {
+    let (local, host) = email.split_once('@')?;
+    let (id, _) = local.split_once('+').filter(|_| host.starts_with("users.noreply."))?;
+    id.parse().ok().map(UserId)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,7 +384,8 @@ mod tests {
         let found: Vec<String> = message.lines().filter_map(co_author).collect();
         assert_eq!(found, ["7+dave@users.noreply.github.com", "eve@example.com"]);
         assert_eq!(login_of(&found[0]), Some("dave".parse().unwrap()));
-        assert_eq!(login_of(&found[1]), None);
+        assert_eq!(id_of(&found[0]), Some(UserId(7)), "whatever dave is called today");
+        assert_eq!((login_of(&found[1]), id_of(&found[1])), (None, None));
         assert_eq!(co_author("Co-authored-by: nobody"), None);
     }
 }

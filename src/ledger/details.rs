@@ -70,7 +70,7 @@ pub fn requested(facts: &PullFacts, judgement: &Judgement) -> Value {
             "duration": request.duration.to_string(), "start": request.start, "reason": request.reason,
             "ticket": request.ticket, "break_glass": request.break_glass })
     };
-    json!({ "pull_request": pull.number, "head": pull.head, "author": pull.author,
+    json!({ "pull_request": pull.number, "head": pull.head, "author": pull.author, "pushed_by": facts.history.pushers,
         "requests": judgement.requests.iter().map(request).collect::<Vec<_>>(),
         "removes": judgement.removals.iter().map(|removal| &removal.slug).collect::<Vec<_>>(),
         "policy": judgement.subject == Subject::Policy })

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::name::{RepositoryName, RoleName, UserId};
+use crate::policy::name::{CommitId, RepositoryName, RoleName, UserId};
 
 /// The version of the event model that is written.
 pub const VERSION: u32 = 1;
@@ -49,11 +49,15 @@ kinds! {
         "pull_request": "its number", "head": "its head commit", "author": "who opened it",
         "requests": "what is asked for: grant, subject, role, duration, start, reason, ticket, break_glass",
         "removes": "the files in `grants/` it removes", "policy": "whether it changes the policy",
+        "pushed_by": "who pushed its commits, as far as webhooks told",
     };
     Decided = "decided", "A pull request was judged, with a verdict that differs from the one before.", {
         "pull_request": "its number", "head": "the commit that was judged", "author": "who opened it", "verdict": "approved, waiting, objected or refused",
         "title": "the verdict as people read it", "policy": "the commit of the policy it was judged under, and the id of the tree of `policies/` there",
         "decision": "the decision tree: for each part its verdict, findings, stages with whose approvals count, objections, and approvals that do not count",
+    };
+    Asked = "asked", "People are asked again to approve a pull request that was refused, or a draft, meanwhile: what widens counts from here.", {
+        "pull_request": "the pull request", "head": "its head",
     };
     Approved = "approved", "An approval counts: it was given for the head, by somebody the rule allows.", {
         "pull_request": "the pull request", "head": "the commit it was given for", "by": "who gave it", "review": "GitHub's id of the review",
@@ -142,6 +146,15 @@ kinds! {
     PolicyChanged = "policy-changed", "The policy on the default branch changed.", {
         "commit": "the commit", "pull_request": "the pull request that brought it; none if it was pushed", "policy": "the id of the tree of `policies/` since",
     };
+    PolicyInForce = "policy-in-force", "A policy is in force from here on: everything is judged under it until the next one is.", {
+        "commit": "the commit", "policy": "the id of the tree of `policies/` there", "how": "adopted: it was there when Daypass first looked; approved under the one before it; or trusted by an operator",
+        "pull_request": "the pull request that brought it, if one did", "before": "the commit of the one in force before, if there was one", "reason": "what the operator said",
+        "since": "where the default branch was when an operator said so",
+    };
+    PolicyUnverified = "policy-unverified", "The default branch holds a policy nobody approved: it is not in force, and is taken back.", {
+        "commit": "the commit that brought it", "pull_request": "the pull request that brought it, if one did", "policy": "the id of the tree of `policies/` there",
+        "in_force": "the commit of the policy that stays in force", "reason": "why it is not in force",
+    };
     AccessReviewed = "access-reviewed", "A review of access was merged: see `daypass review`.", {
         "pull_request": "the pull request that brought it", "commit": "the commit", "path": "the file of the review", "blob": "its content",
         "by": "who merged it", "approved_by": "who approved its last commit, besides its author",
@@ -171,7 +184,7 @@ impl EventKind {
     /// How much it should alarm.
     pub const fn gravity(self) -> Gravity {
         match self {
-            Self::LedgerAltered | Self::HistoryRewritten | Self::Refused => Gravity::Alarming,
+            Self::LedgerAltered | Self::HistoryRewritten | Self::Refused | Self::PolicyUnverified => Gravity::Alarming,
             Self::Failed | Self::Drifted | Self::Emergency | Self::ReviewOverdue => Gravity::Notable,
             _ => Gravity::Ordinary,
         }
@@ -205,6 +218,25 @@ pub struct Denied {
     pub subject: UserId,
     /// The role.
     pub role: RoleName,
+}
+
+/// The policy that is in force since, in the details of [`EventKind::PolicyInForce`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForceSince {
+    /// A commit at which it can be read.
+    pub commit: CommitId,
+    /// Git's id of the tree of `policies/` there.
+    pub policy: String,
+    /// Where the default branch was when an operator said that it counts; otherwise it counts from its own commit on.
+    #[serde(default)]
+    pub since: Option<CommitId>,
+}
+
+impl InForceSince {
+    /// The commit of the default branch from which on it counts.
+    pub fn since(&self) -> &CommitId {
+        self.since.as_ref().unwrap_or(&self.commit)
+    }
 }
 
 /// Something that happened, once.

@@ -20,5 +20,5 @@ pub use batch::{Batch, Pending, Tip};
 pub use branch::{CommitFacts, LedgerBranch, LinePlace, ReadLine};
 pub use chain::{Entry, LineError, Link, canonical, link};
 pub use clone::{CloneError, LocalClone};
-pub use event::{Denied, Event, EventKind, Gravity, UnknownKind, VERSION};
+pub use event::{Denied, Event, EventKind, Gravity, InForceSince, UnknownKind, VERSION};
 pub use file::{BRANCH, LedgerFile, TRAILER};

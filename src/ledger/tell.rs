@@ -32,6 +32,7 @@ pub fn sentence(event: &Event) -> String {
     match event.kind {
         EventKind::Requested => requested(details),
         EventKind::Decided => says("title"),
+        EventKind::Asked => "people are asked again, and what widens counts from here".to_owned(),
         EventKind::Approved => format!("{} approves stage {}", who(&details["by"]), says("stage")),
         EventKind::Objected => format!("{} asks for changes", who(&details["by"])),
         EventKind::Denied => format!("{} denies it: {}", who(&details["by"]), says("reason")),
@@ -80,6 +81,10 @@ pub fn sentence(event: &Event) -> String {
             Some(number) => format!("the policy changes at {}, by #{number}", commit("commit")),
             None => format!("the policy changes at {}, by a push", commit("commit")),
         },
+        EventKind::PolicyInForce => format!("the policy of {} is in force: {}", commit("commit"), says("how")),
+        EventKind::PolicyUnverified => {
+            format!("the policy of {} is not in force: {}", commit("commit"), says("reason"))
+        }
         EventKind::AccessReviewed => format!(
             "access from {} to {} was reviewed by {}: {} of {} confirmed",
             day(&details["since"]),

@@ -115,6 +115,8 @@ codes! {
     GrantOfAnother = "DP0508", "The file holds somebody else's running grant", "Use another file name. Only whoever may end that grant may put another in its place.";
     TooMuch = "DP0509", "The pull request is too large to be judged", "GitHub lists at most 250 commits and 3000 files of a pull request. A request is one small file; open a new pull request.";
     NotAnExtension = "DP0510", "The pull request does not extend what it should", "Daypass opens it to change the duration of a running grant and nothing else, and only that is judged as an extension. If somebody changed more on its branch, close it and comment `/daypass extend 1h` again.";
+    PolicyNotInForce = "DP0511", "The pull request would bring a policy along that nobody approved", "The default branch holds a change of the policy that came without approval, and does not count. Daypass takes it back by a pull request of its own; then this one is judged again. Or undo it here.";
+    PolicyBranchBehind = "DP0512", "The default branch has changed the same policy file since", "What is merged would be neither what the reviewers read nor what is there now. Bring the branch up to date and have it approved as it is then.";
     UnusedGroup = "DP0601", "A group is never used", "No role, rule or other group names it. Use it or remove it.";
     UnusedTarget = "DP0602", "A target is never used", "No role gives anything on it. Use it or remove it.";
     UnusedTemplate = "DP0603", "A template or table is never used", "Nothing extends the template, or no `for_each` names the table. Use it or remove it.";

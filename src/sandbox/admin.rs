@@ -3,6 +3,8 @@
 //! - `users {login}` → `{id, token}`; `members {login, owner?}`; `members/remove {login}`; `users/rename {old, new}`
 //! - `teams {slug, parent?}`; `teams/add {slug, login}`; `teams/remove {slug, login}`
 //! - `queue {repository, number, login}`: merge when ready; `queue/run {repository, login}`: merges what is green
+//! - `draft {repository, number, login, draft}`: a pull request is ready for review, or not yet
+//! - `forks {repository, login, branch}`: takes a branch for one of a fork of theirs, and opens a pull request from it
 //! - `keys {login, key}`; `clock {advance_seconds}`; `actions {repository, check_run, identifier, login}`: presses a button
 
 use std::sync::Arc;
@@ -46,6 +48,17 @@ pub(super) fn route(sandbox: &Arc<Sandbox>, rest: &[&str], body: &Value) -> Answ
             let (repository, number) = (needed("repository")?, body.get("number").and_then(Value::as_u64));
             let git = ctx.sandbox.repository_git(&repository)?;
             super::queue::add(ctx, &repository, &git, number.unwrap_or(0))
+        })?,
+        ["draft"] => as_user(sandbox, &needed("login")?, |ctx| {
+            let (repository, number) = (needed("repository")?, body.get("number").and_then(Value::as_u64));
+            let git = ctx.sandbox.repository_git(&repository)?;
+            let draft = body.get("draft").and_then(Value::as_bool).unwrap_or(false);
+            super::pulls::set_draft(ctx, &repository, &git, number.unwrap_or(0), draft)
+        })?,
+        ["forks"] => as_user(sandbox, &needed("login")?, |ctx| {
+            let (repository, branch) = (needed("repository")?, needed("branch")?);
+            let git = ctx.sandbox.repository_git(&repository)?;
+            super::pulls::create_from_fork(ctx, &repository, &git, &branch)
         })?,
         ["queue", "run"] => as_user(sandbox, &needed("login")?, |ctx| {
             let repository = needed("repository")?;

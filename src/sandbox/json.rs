@@ -8,6 +8,9 @@ use super::Sandbox;
 use super::git::{self, Commit, FileChange, Git};
 use super::state::*;
 
+/// What the id of a fork is more than that of its source.
+const FORK: u64 = 1_000_000;
+
 /// A time as GitHub writes it.
 pub(super) fn time(time: DateTime<Utc>) -> Value {
     json!(time.to_rfc3339_opts(SecondsFormat::Secs, true))
@@ -91,8 +94,12 @@ impl View<'_> {
         let Some(user) = self.state.users.get(&id) else { return Value::Null };
         // A bot shows none.
         let email = (!user.bot).then_some(&user.email);
+        let mut known = self.user(id);
+        if let Some(since) = user.suspended_at {
+            known["suspended_at"] = json!(time(since));
+        }
         with(
-            self.user(id),
+            known,
             json!({
                 "name": user.login, "company": null, "blog": "", "location": null, "email": email, "hireable": null,
                 "bio": null, "public_repos": 0, "public_gists": 0, "followers": 0, "following": 0,
@@ -470,6 +477,15 @@ impl View<'_> {
                 "repo": self.repository(repository),
             })
         };
+        let mut head = side(&pull.head_branch, &pull.head);
+        if let Some(owner) = pull.fork.and_then(|owner| self.state.users.get(&owner)) {
+            head["label"] = json!(format!("{}:{}", owner.login, pull.head_branch));
+            head["user"] = self.user(owner.id);
+            head["repo"]["id"] = json!(repository.id + FORK);
+            head["repo"]["fork"] = json!(true);
+            head["repo"]["full_name"] = json!(format!("{}/{}", owner.login, repository.name));
+            head["repo"]["owner"] = self.user(owner.id);
+        }
         let link = |href: &str| json!({ "href": href });
         json!({
             "id": pull.id, "node_id": node("PR", pull.id), "url": url, "html_url": html, "diff_url": format!("{html}.diff"),
@@ -483,7 +499,7 @@ impl View<'_> {
             "labels": issue.labels.iter().map(|name| self.label(repository, name)).collect::<Vec<_>>(), "milestone": null,
             "draft": pull.draft, "commits_url": format!("{url}/commits"), "review_comments_url": format!("{url}/comments"),
             "review_comment_url": format!("{api}/pulls/comments{{/number}}"), "comments_url": format!("{issue_url}/comments"),
-            "statuses_url": statuses, "head": side(&pull.head_branch, &pull.head), "base": side(&pull.base_branch, &pull.base),
+            "statuses_url": statuses, "head": head, "base": side(&pull.base_branch, &pull.base),
             "_links": {
                 "self": link(&url), "html": link(&html), "issue": link(&issue_url), "comments": link(&format!("{issue_url}/comments")),
                 "review_comments": link(&format!("{url}/comments")), "review_comment": link(&format!("{api}/pulls/comments{{/number}}")),

@@ -166,6 +166,7 @@ fn create(ctx: &mut Ctx<'_>, repository: &str, git: &Arc<Git>) -> Answer {
         base_branch: base,
         base: base_tip.to_string(),
         draft,
+        fork: None,
         merged: None,
         reviews: Vec::new(),
         requested: BTreeSet::new(),
@@ -529,7 +530,7 @@ pub(super) fn after_push(
     for number in numbers {
         let now = ctx.now();
         let Some(pull) = ctx.repository(repository)?.pulls.get(&number).cloned() else { continue };
-        if pull.head_branch == branch {
+        if pull.head_branch == branch && pull.fork.is_none() {
             match after {
                 Some(after) => {
                     if let Some(pull) = ctx.repository_mut(repository)?.pulls.get_mut(&number) {
@@ -559,6 +560,41 @@ pub(super) fn after_push(
         }
     }
     Ok(())
+}
+
+/// The author of a pull request says that it is ready, or that it is not yet. People do that on the web site.
+pub(super) fn set_draft(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    git: &Git,
+    number: u64,
+    draft: bool,
+) -> Result<(), Refusal> {
+    if let Some(pull) = ctx.repository_mut(repository)?.pulls.get_mut(&number) {
+        pull.draft = draft;
+    }
+    event(ctx, repository, git, number, if draft { "converted_to_draft" } else { "ready_for_review" }, json!({}))
+}
+
+/// Takes a branch for one of a fork of whoever acts, and opens a pull request from it.
+pub(super) fn create_from_fork(
+    ctx: &mut Ctx<'_>,
+    repository: &str,
+    git: &Arc<Git>,
+    branch: &str,
+) -> Result<(), Refusal> {
+    let base = ctx.repository(repository)?.default_branch.clone();
+    ctx.body = json!({ "title": format!("Please: {branch}"), "head": branch, "base": base });
+    let known: BTreeSet<u64> = ctx.repository(repository)?.pulls.keys().copied().collect();
+    create(ctx, repository, git)?;
+    let owner = ctx.account();
+    let number = ctx.repository(repository)?.pulls.keys().copied().find(|number| !known.contains(number));
+    let number = number.unwrap_or_default();
+    if let Some(pull) = ctx.repository_mut(repository)?.pulls.get_mut(&number) {
+        pull.fork = Some(owner);
+    }
+    git.delete_reference(&format!("refs/heads/{branch}"))?;
+    event(ctx, repository, git, number, "edited", json!({ "changes": {} }))
 }
 
 /// Whether a push over git's own protocol is allowed.

@@ -36,6 +36,9 @@ pub(super) struct User {
     pub bot: bool,
     pub keys: Vec<(u64, String)>,
     pub created_at: DateTime<Utc>,
+    /// On an Enterprise Server: since when it is suspended.
+    #[serde(default)]
+    pub suspended_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -163,6 +166,9 @@ pub(super) struct Pull {
     /// The base's commit when it was last looked at.
     pub base: String,
     pub draft: bool,
+    /// Whose fork the head branch is in, if it is in one.
+    #[serde(default)]
+    pub fork: Option<u64>,
     pub merged: Option<Merged>,
     pub reviews: Vec<Review>,
     pub requested: BTreeSet<u64>,

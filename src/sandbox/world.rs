@@ -82,7 +82,7 @@ fn fresh(options: &Options) -> State {
         deliveries: Vec::new(),
     };
     let mut user = |id: u64, login: String, email: String, bot: bool| {
-        state.users.insert(id, User { id, login, email, bot, keys: Vec::new(), created_at: now });
+        state.users.insert(id, User { id, login, email, bot, keys: Vec::new(), created_at: now, suspended_at: None });
     };
     user(3, format!("{SLUG}[bot]"), format!("3+{SLUG}[bot]@users.noreply.github.com"), true);
     // The account of the web site itself: GitHub's own id.
@@ -131,9 +131,18 @@ impl Sandbox {
             }
             let id = state.id();
             let email = format!("{}@example.com", login.to_ascii_lowercase());
-            state
-                .users
-                .insert(id, User { id, login: login.to_owned(), email, bot: false, keys: Vec::new(), created_at: now });
+            state.users.insert(
+                id,
+                User {
+                    id,
+                    login: login.to_owned(),
+                    email,
+                    bot: false,
+                    keys: Vec::new(),
+                    created_at: now,
+                    suspended_at: None,
+                },
+            );
             UserId(id)
         })
     }
@@ -144,6 +153,17 @@ impl Sandbox {
             let id = state.user(old).map(|user| user.id);
             if let Some(user) = id.and_then(|id| state.users.get_mut(&id)) {
                 user.login = new.to_owned();
+            }
+        })
+    }
+
+    /// Suspends an account, as administrators of an Enterprise Server can. It stays in its teams.
+    pub fn suspend(&self, login: &str) -> Result<(), SandboxError> {
+        let now = self.clock().now();
+        self.arrange(|state| {
+            let id = state.user(login).map(|user| user.id);
+            if let Some(user) = id.and_then(|id| state.users.get_mut(&id)) {
+                user.suspended_at = Some(now);
             }
         })
     }

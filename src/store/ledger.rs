@@ -154,6 +154,23 @@ impl Store {
         bodies.iter().map(|body| read_json("events", body)).collect()
     }
 
+    /// The events of one kind in the order in which they were put on record, whatever the clocks said.
+    pub async fn events_in_order(
+        &self,
+        repository: &RepositoryName,
+        kind: EventKind,
+    ) -> Result<Vec<Event>, StoreError> {
+        let sql = "SELECT body FROM events WHERE repository = $1 AND kind = $2 \
+                   ORDER BY CASE WHEN seq IS NULL THEN 1 ELSE 0 END, seq, nth";
+        let bodies: Vec<String> = sqlx::query_scalar(sql)
+            .bind(repository.as_str())
+            .bind(kind.as_str())
+            .fetch_all(&self.pool)
+            .in_time()
+            .await?;
+        bodies.iter().map(|body| read_json("events", body)).collect()
+    }
+
     /// How many events of each repository are not on its branch, and since when the oldest of them waits.
     pub async fn waiting_events(&self) -> Result<Vec<(String, i64, DateTime<Utc>)>, StoreError> {
         let rows =

@@ -1,5 +1,5 @@
 //! A record of years. How long it takes is printed; what must be true is asserted. `DAYPASS_LOAD=100` plays twenty thousand merges, and
-//! a million events; figures are in `docs/performance.md`.
+//! a million events; figures are in `docs/ledger.md`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -126,8 +126,10 @@ fn ledger_branch(dir: &std::path::Path, commits: &[String], together: usize) -> 
             stream.push_str("from refs/heads/daypass/ledger^0\n");
         }
         for (file, content) in &batch.files {
-            writeln!(stream, "M 100644 inline {file}\n{}", data(content)).unwrap();
+            // A blank line would end the commit.
+            write!(stream, "M 100644 inline {file}\n{}", data(content)).unwrap();
         }
+        stream.push('\n');
         let (file, content): (LedgerFile, String) = batch.files.last().unwrap().clone();
         (tip, first) = (Tip { last: batch.last, file: Some(file), content }, batch.first_in_file);
         if stream.len() > 32 << 20 {

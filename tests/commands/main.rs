@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ask;
 mod balancer;
 mod chaos;
 mod demo;

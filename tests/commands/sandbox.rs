@@ -8,7 +8,7 @@ use crate::daypass;
 use crate::support::{Process, eventually};
 
 /// Starts it in `dir`; where it is, and its tokens.
-fn start(dir: &std::path::Path) -> (Process, Value) {
+pub fn start(dir: &std::path::Path) -> (Process, Value) {
     let facts = dir.join("facts.json");
     let _ = std::fs::remove_file(&facts);
     let child = daypass()

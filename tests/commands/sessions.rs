@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::daypass;
 use crate::installation::{Installation, Setup};
 use crate::support::eventually;
 use crate::support::sshd::{Sshd, keygen};

@@ -377,6 +377,7 @@ impl Organisation {
                     (format!("t{team}").parse().unwrap(), Some(members.iter().copied().map(account).collect()))
                 })
                 .collect(),
+            suspended: BTreeSet::new(),
             accounts: everybody.map(|account| (account.login.clone(), Some(account))).collect(),
             members: self.members.iter().map(|person| account(*person).id).collect(),
         }
@@ -512,6 +513,7 @@ impl Ask {
             committer: plan.committer.map(account),
             emails: plan.addresses.iter().map(|person| format!("p{person}@example.com")).collect(),
             coauthors: plan.coauthors.iter().map(|person| account(*person).login).collect(),
+            coauthor_ids: BTreeSet::new(),
         };
         let review = |(id, plan): (u64, &ReviewPlan)| Review {
             id,

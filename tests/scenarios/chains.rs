@@ -273,3 +273,38 @@ async fn two_plan_the_same_night_for_a_role_only_one_may_have() {
     let has = |login| world.orders.is_member("orders_readonly", login);
     assert!(has("alice") && !has("bob"), "whoever was merged first");
 }
+
+#[tokio::test]
+async fn a_queue_counts_those_before() {
+    let world = World::with_policy(|files| {
+        for text in files.values_mut() {
+            let changed = String::from_utf8(text.clone()).unwrap().replace("merge: auto", "merge: manual");
+            *text = changed.replace("  orders-db-reader:\n", "  orders-db-reader:\n    limit: 1\n").into_bytes();
+        }
+    })
+    .await;
+    let first = world.alice().asks("alice-orders", ORDERS).await;
+    let second = world.bob().asks("bob-orders", ORDERS).await;
+    world.dave().approves(first).await;
+    world.dave().approves(second).await;
+    assert_eq!(world.queues("alice", first).await, StatusCode::OK);
+    assert_eq!(world.queues("bob", second).await, StatusCode::OK);
+    world.runs_the_queue().await;
+    assert!(world.is_merged(first).await);
+    assert!(!world.is_merged(second).await, "the first one has it by then");
+}
+
+#[tokio::test]
+async fn a_bot_approves_nothing_even_where_everybody_may() {
+    let world = with_stages("      - { name: owner, approvers: [everyone] }").await;
+    let request = world.alice().asks("alice-orders", ORDERS).await;
+    let token = crate::github::installation_token(&world).await;
+    let path = format!("/repos/acme/access/pulls/{request}/reviews");
+    let body = serde_json::json!({ "event": "APPROVE", "body": "looks good" });
+    let (status, answer) = world.call_with(&token, Method::POST, &path, body).await;
+    assert!(status.is_success(), "{answer}");
+    world.settle().await;
+    assert!(!world.is_merged(request).await);
+    world.bob().approves(request).await;
+    assert!(world.is_merged(request).await);
+}

@@ -149,8 +149,23 @@ async fn an_edited_comment_commands_nothing() {
     let (status, _) = world.call("bob", Method::PATCH, &path, json!({ "body": "/daypass revoke" })).await;
     assert_eq!(status, StatusCode::OK);
     world.settle().await;
-    assert!(world.reactions(comment).await.is_empty());
     assert!(world.orders.is_member("orders_readonly", "alice"));
+    assert_eq!(world.reactions(comment).await, ["eyes", "confused"], "and it is told so");
+    assert!(world.last_comment(request).await.contains("a comment that was changed commands nothing"));
+}
+
+#[tokio::test]
+async fn a_comment_that_was_edited_within_the_second_commands_nothing_either() {
+    let world = World::new().await;
+    let request = alice_has_the_orders(&world).await;
+    world.go_manual(true);
+    let comment = world.alice().says(request, "Thank you!").await;
+    let path = format!("/repos/acme/access/issues/comments/{comment}");
+    world.call("bob", Method::PATCH, &path, json!({ "body": "/daypass revoke" })).await;
+    world.go_manual(false);
+    world.settle().await;
+    assert!(world.orders.is_member("orders_readonly", "alice"), "its times are the same, the webhook told");
+    assert_eq!(world.reactions(comment).await, ["eyes", "confused"]);
 }
 
 #[tokio::test]

@@ -92,6 +92,33 @@ async fn a_comment_that_was_changed_reviews_nothing() {
     assert_eq!(status, StatusCode::OK);
     world.settle().await;
     assert!(is_open(&world, issue).await);
+    assert!(world.last_comment(issue).await.contains("a comment that was changed commands nothing"));
+}
+
+#[tokio::test]
+async fn a_command_that_is_misspelt_is_answered_once() {
+    let world = World::new().await;
+    let (_, issue) = breaks_the_glass(&world).await;
+    let before = world.comments(issue).await.len();
+    let comment = says(&world, "erin", issue, "/daypass review").await;
+    assert_eq!(world.reactions(comment).await, ["confused"]);
+    assert!(world.last_comment(issue).await.contains("`/daypass reviewed`"));
+    says(&world, "erin", issue, "/daypass reviewd").await;
+    assert_eq!(world.comments(issue).await.len(), before + 1);
+    assert!(is_open(&world, issue).await);
+}
+
+#[tokio::test]
+async fn a_review_by_somebody_who_left_since_is_known_to_a_new_database() {
+    let world = World::new().await;
+    let (_, issue) = breaks_the_glass(&world).await;
+    says(&world, "erin", issue, "/daypass reviewed").await;
+    assert!(!is_open(&world, issue).await);
+    world.wait(TimeDelta::minutes(2)).await;
+    world.sandbox.remove_member("erin").unwrap();
+    world.lose_the_database().await;
+    world.wait(TimeDelta::minutes(12)).await;
+    assert!(!is_open(&world, issue).await, "nobody is asked again");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked;
 mod attacks;
 mod buttons;
 mod chains;
@@ -21,6 +22,8 @@ mod extend;
 mod fog;
 mod forged;
 mod github;
+mod hands;
+mod in_force;
 mod ledger;
 mod life;
 mod outages;

@@ -30,6 +30,8 @@ pub enum Action {
         subject: Option<usize>,
         /// Who is named as a co-author in the message of the commit.
         coauthor: Option<usize>,
+        /// As an emergency.
+        glass: bool,
     },
     /// Another commit on a pull request.
     Push {
@@ -62,6 +64,11 @@ pub enum Action {
         minutes: u32,
     },
     Close {
+        pull: usize,
+    },
+    /// Somebody comments `/daypass deny` on an open request.
+    Deny {
+        who: usize,
         pull: usize,
     },
     /// A request that was closed is opened again.
@@ -114,9 +121,10 @@ pub enum Action {
     StandStill,
     /// Another process starts beside those there are.
     Replica,
-    /// Olga pushes another policy.
+    /// Olga pushes another policy; or proposes it, dave and erin approve it, and she merges it.
     ChangePolicy {
         to: usize,
+        approved: bool,
     },
     /// Somebody sets the clocks of Daypass's machines, ahead of the true time.
     SetClocks {
@@ -158,7 +166,7 @@ pub fn history(seed: u64) -> Vec<Event> {
 }
 
 fn ask(who: usize, slug: usize, role: usize, minutes: u32) -> Action {
-    Action::Ask { who, slug, role, minutes, start_in: None, subject: None, coauthor: None }
+    Action::Ask { who, slug, role, minutes, start_in: None, subject: None, coauthor: None, glass: false }
 }
 
 fn approve(by: usize) -> Action {
@@ -177,11 +185,12 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
         _ => Vec::new(),
     };
     let asked = [ask(who, slug, role, minutes), approve(3), approve(4)];
-    match rng.random_range(0..18) {
+    match rng.random_range(0..24) {
         // Planned, and out of the team before it starts; or nothing of the kind.
         0 | 1 => {
             let start_in = Some(rng.random_range(5..60));
-            let ask = Action::Ask { who, slug, role, minutes: 90, start_in, subject: None, coauthor: None };
+            let ask =
+                Action::Ask { who, slug, role, minutes: 90, start_in, subject: None, coauthor: None, glass: false };
             steps.extend([ask, approve(3), approve(4)]);
             if rng.random_ratio(2, 3) {
                 steps.push(Action::Leave { who, team: 0 });
@@ -195,7 +204,16 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
         }
         3 => {
             let coauthor = Some(3);
-            steps.push(Action::Ask { who, slug, role: 0, minutes, start_in: None, subject: None, coauthor });
+            steps.push(Action::Ask {
+                who,
+                slug,
+                role: 0,
+                minutes,
+                start_in: None,
+                subject: None,
+                coauthor,
+                glass: false,
+            });
             steps.extend([approve(3), wait(61)]);
         }
         4 => steps.extend([ask(who, slug, 0, minutes), Action::MergeThenApprove { pull: NEWEST, by: 3 }, wait(61)]),
@@ -258,6 +276,27 @@ fn plot(rng: &mut StdRng) -> Vec<Action> {
                 wait(61),
             ]);
         }
+        // A policy that asks nobody is pushed, or approved, and then somebody asks.
+        18 | 19 => {
+            let change = Action::ChangePolicy { to: 3, approved: rng.random_ratio(1, 3) };
+            steps.extend([change, ask(who, slug, 0, minutes), wait(61), approve(3), wait(61)]);
+        }
+        // Somebody breaks the glass, who may or may not.
+        20 | 21 => {
+            let who = [4, who][rng.random_range(0..2)];
+            let minutes = rng.random_range(5..35);
+            let (start_in, subject, coauthor) = (None, None, None);
+            steps.push(Action::Ask { who, slug, role: 0, minutes, start_in, subject, coauthor, glass: true });
+            steps.extend([wait(61), wait(600), wait(1_800)]);
+        }
+        // Two ask for a role that only one may have at a time.
+        22 | 23 => {
+            steps.extend([ask(who, slug, 1, 90), approve(3), approve(4), wait(61)]);
+            steps.extend([ask(other, (slug + 1) % 3, 1, 60), approve(3), approve(4), wait(61)]);
+            if rng.random() {
+                steps.extend([Action::Merge { who: 5, pull: 0 }, wait(61)]);
+            }
+        }
         // The database is lost while it runs.
         12 => {
             steps.extend(asked);
@@ -286,12 +325,17 @@ fn action(rng: &mut StdRng) -> Action {
             let start_in = rng.random_ratio(1, 3).then(|| rng.random_range(1..90));
             let subject = rng.random_ratio(1, 10).then(|| rng.random_range(0..5));
             let coauthor = rng.random_ratio(1, 15).then(|| rng.random_range(0..5));
-            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor }
+            // Erin may break the glass to read; others try.
+            let glass = rng.random_ratio(1, 10);
+            let (who, role) = if glass { ([4, who][rng.random_range(0..2)], 0) } else { (who, role) };
+            let start_in = start_in.filter(|_| !glass);
+            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor, glass }
         }
         22..29 => Action::Push { who: [3, 4, who][rng.random_range(0..3)], pull, role, minutes },
         29..49 => Action::Approve { who: [3, 3, 3, 4, 4, who][rng.random_range(0..6)], pull },
         49..51 => Action::Object { who: [3, 4, who][rng.random_range(0..3)], pull },
-        51..53 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
+        51 => Action::Deny { who: [3, 4, who][rng.random_range(0..3)], pull },
+        52 => Action::Merge { who: if rng.random() { 5 } else { who }, pull },
         53 => Action::MergeThenApprove { pull, by: [3, 4][rng.random_range(0..2)] },
         54 => Action::MergeOtherContent { pull, minutes },
         55..56 => Action::Close { pull },
@@ -306,7 +350,7 @@ fn action(rng: &mut StdRng) -> Action {
             Action::Leave { who, team: [0, 0, 0, 1, 2][rng.random_range(0..5)] }
         }
         66..69 => Action::Join { who, team: rng.random_range(0..TEAMS.len()) },
-        69..70 => Action::ChangePolicy { to: rng.random_range(0..3) },
+        69..70 => Action::ChangePolicy { to: rng.random_range(0..4), approved: rng.random_ratio(2, 3) },
         70..71 => Action::SetClocks { minutes: [0, 0, -120, -20, 20, 120][rng.random_range(0..6)] },
         71..72 => Action::Replica,
         72..86 => Action::Wait { seconds: [5, 61, 600, 1_800, 5_400][rng.random_range(0..5)] },
@@ -331,7 +375,7 @@ fn open_request(nth: usize) -> String {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask { who, slug, role, minutes, start_in, subject, coauthor } => {
+            Self::Ask { who, slug, role, minutes, start_in, subject, coauthor, glass } => {
                 write!(f, "{} asks in {} for {} for {minutes} minutes", PEOPLE[*who], SLUGS[*slug], ROLES[*role])?;
                 if let Some(minutes) = start_in {
                     write!(f, ", from {minutes} minutes from now")?;
@@ -341,6 +385,9 @@ impl fmt::Display for Action {
                 }
                 if let Some(coauthor) = coauthor {
                     write!(f, ", written with {}", PEOPLE[*coauthor])?;
+                }
+                if *glass {
+                    f.write_str(", as an emergency")?;
                 }
                 Ok(())
             }
@@ -356,6 +403,7 @@ impl fmt::Display for Action {
                 write!(f, "olga merges {} by hand, for {minutes} minutes", open_request(*pull))
             }
             Self::Merge { who, pull } => write!(f, "{} presses merge on open pull request {pull}", PEOPLE[*who]),
+            Self::Deny { who, pull } => write!(f, "{} denies {}", PEOPLE[*who], open_request(*pull)),
             Self::Close { pull } => write!(f, "{} is closed", open_request(*pull)),
             Self::Reopen { pull: NEWEST } => f.write_str("the request that was closed last is opened again"),
             Self::Reopen { pull } => write!(f, "closed request {pull} is opened again"),
@@ -384,7 +432,8 @@ impl fmt::Display for Action {
             ),
             Self::StandStill => f.write_str("whoever calls the database next stands still in the call"),
             Self::Replica => f.write_str("another process of Daypass starts"),
-            Self::ChangePolicy { to } => write!(f, "olga pushes policy {to}"),
+            Self::ChangePolicy { to, approved: false } => write!(f, "olga pushes policy {to}"),
+            Self::ChangePolicy { to, approved: true } => write!(f, "policy {to} is approved and merged"),
             Self::SetClocks { minutes } => write!(f, "the clocks of Daypass are set {minutes} minutes ahead"),
             Self::LoseDatabase => f.write_str("the database of Daypass is lost"),
             Self::Rewind { commits } => write!(f, "olga sets main back by {commits} commits"),

@@ -239,6 +239,12 @@ impl Player {
                 }
             }
         }
+        if let Some(in_force) = self.policy_in_force() {
+            self.sky.count("I7 checked: the policy at the end");
+            if self.policy_on_main().await.as_ref() != Some(&in_force) {
+                return Err("I7: the policy on main is another one than was approved".to_owned());
+            }
+        }
         let mut is = self.world.orders.members();
         if self.model.standing_unknown {
             let standing = (STANDING.0.to_owned(), STANDING.1.to_owned());

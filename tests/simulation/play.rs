@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::history::{Action, Event, NEWEST, PEOPLE, ROLES, SLUGS, TEAMS};
 use crate::ledger::Seen;
-use crate::model::{Model, POLICIES, Pull, Review, TEAM, Version, gives, policy};
+use crate::model::{Model, Pull, Review, TEAM, Version, gives, policy};
 use crate::processes::Processes;
 use crate::sky::{FOG, Sky};
 use crate::support::world::World;
@@ -149,9 +149,14 @@ impl Player {
 
     async fn act(&mut self, action: &Action) {
         match action.clone() {
-            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor } => {
+            Action::Ask { who, slug, role, minutes, start_in, subject, coauthor, glass } => {
                 let start = start_in.map(|minutes| self.world.now() + TimeDelta::minutes(minutes.into()));
-                let version = self.version(who, role, minutes, start, subject);
+                let mut version = self.version(who, role, minutes, start, subject);
+                if glass {
+                    self.sky.count("emergency asked for");
+                    version.text.push_str("break_glass: true\n");
+                    version.glass = true;
+                }
                 self.ask(who, slug, version, coauthor).await;
             }
             Action::Push { who, pull, role, minutes } => self.push(who, pull, role, minutes).await,
@@ -164,6 +169,13 @@ impl Player {
                 if let Some(index) = self.open_pull(pull) {
                     let number = self.model.pulls[index].number;
                     self.call(5, Method::PATCH, &format!("/pulls/{number}"), json!({ "state": "closed" })).await;
+                }
+            }
+            Action::Deny { who, pull } => {
+                if let Some(index) = self.open_pull(pull) {
+                    self.sky.count("denied by a comment");
+                    let path = format!("/issues/{}/comments", self.model.pulls[index].number);
+                    self.call(who, Method::POST, &path, json!({ "body": "/daypass deny not today" })).await;
                 }
             }
             Action::Reopen { pull } => self.reopen(pull).await,
@@ -204,7 +216,7 @@ impl Player {
             Action::StandStill if self.processes.alone => {}
             Action::StandStill => self.sky.stand_still(),
             Action::Replica => self.processes.start(&self.world, &self.sky).await,
-            Action::ChangePolicy { to } => self.change_policy(to).await,
+            Action::ChangePolicy { to, approved } => self.change_policy(to, approved).await,
             Action::SetClocks { minutes } => {
                 self.sky.count("clocks set");
                 let ahead = TimeDelta::minutes(minutes);
@@ -246,34 +258,52 @@ impl Player {
         let now = self.world.now();
         self.model.removals.extend((0..SLUGS.len()).map(|slug| (slug, now)));
         self.model.rewinds.push(now);
-        self.learn_policy().await;
     }
 
-    /// Olga pushes another policy past the rules.
-    async fn change_policy(&mut self, to: usize) {
+    /// Olga changes the policy: past the rules, or in the way it is meant.
+    async fn change_policy(&mut self, to: usize, approved: bool) {
         let path = "/contents/policies/all.yaml";
-        let Some(old) = self.call(5, Method::GET, &format!("{path}?ref=main"), Value::Null).await else { return };
+        self.asked += 1;
+        let branch = if approved { format!("policy-{}", self.asked) } else { "main".to_owned() };
+        if approved {
+            self.branch(5, &branch).await;
+        }
+        let Some(old) = self.call(5, Method::GET, &format!("{path}?ref={branch}"), Value::Null).await else { return };
         // What was merged before was merged into the policy before.
         self.observe().await;
-        let text = STANDARD.encode(policy(self.method, to));
-        let body = json!({ "message": "Change", "content": text, "branch": "main", "sha": old["sha"] });
-        self.call(5, Method::PUT, path, body).await;
-        self.learn_policy().await;
+        let text = policy(self.method, to);
+        let body =
+            json!({ "message": "Change", "content": STANDARD.encode(&text), "branch": branch, "sha": old["sha"] });
+        if self.call(5, Method::PUT, path, body).await.is_none() {
+            return;
+        }
+        if !approved {
+            self.sky.count("policy pushed");
+            self.model.policy_pushed = true;
+            return;
+        }
+        let Some(number) = self.open(5, &branch).await else { return };
+        for by in [3, 4] {
+            let body = json!({ "event": "APPROVE", "body": "read" });
+            self.call(by, Method::POST, &format!("/pulls/{number}/reviews"), body).await.unwrap();
+        }
+        if self.call(5, Method::PUT, &format!("/pulls/{number}/merge"), json!({})).await.is_some() {
+            self.sky.count("policy changed");
+            self.model.policy = to;
+            self.model.policies.push((self.world.now(), to));
+        }
     }
 
-    /// Which policy is in force now.
-    async fn learn_policy(&mut self) {
-        let Some(file) = self.call(5, Method::GET, "/contents/policies/all.yaml?ref=main", Value::Null).await else {
-            return;
-        };
-        let encoded: String = file["content"].as_str().unwrap().split_whitespace().collect();
-        let text = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
-        let is = (0..POLICIES).find(|variant| policy(self.method, *variant) == text).unwrap();
-        if is != self.model.policy {
-            self.sky.count("policy changed");
-            self.model.policy = is;
-            self.model.policies.push((self.world.now(), is));
-        }
+    /// What the policy on the default branch says.
+    pub async fn policy_on_main(&self) -> Option<String> {
+        let file = self.call(5, Method::GET, "/contents/policies/all.yaml?ref=main", Value::Null).await?;
+        let encoded: String = file["content"].as_str()?.split_whitespace().collect();
+        String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
+    }
+
+    /// What the policy in force says, as far as the model knows.
+    pub fn policy_in_force(&self) -> Option<String> {
+        self.model.policy_is_certain().then(|| policy(self.method, self.model.policy))
     }
 
     /// Whether a merged request gives what somebody had before, and nobody has told so yet.
@@ -358,14 +388,14 @@ impl Player {
         if let Some(subject) = subject {
             text.push_str(&format!("subject: {}\n", PEOPLE[subject]));
         }
-        Version { text, commit: String::new(), role, minutes, start, subject }
+        Version { text, commit: String::new(), role, minutes, start, subject, glass: false }
     }
 
     async fn ask(&mut self, who: usize, slug: usize, mut version: Version, coauthor: Option<usize>) {
         let branch = format!("ask-{}", self.asked);
         self.branch(who, &branch).await;
         let message = match coauthor.map(|coauthor| PEOPLE[coauthor]) {
-            Some(login) => format!("Write\n\nCo-authored-by: {login} <7+{login}@users.noreply.github.com>\n"),
+            Some(login) => format!("Write\n\nCo-authored-by: {login} <{login}@users.noreply.github.com>\n"),
             None => "Write".to_owned(),
         };
         let Some(commit) = self.write_as(who, &branch, slug, &version.text, &message).await else { return };

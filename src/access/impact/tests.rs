@@ -58,6 +58,7 @@ fn directory(teams: &[(&str, &[&str])], others: &[&str]) -> Directory {
     Directory {
         teams: teams.iter().map(team).collect(),
         members: accounts.values().map(|account| account.id).collect(),
+        suspended: Default::default(),
         accounts: accounts.into_iter().map(|(login, account)| (login, Some(account))).collect(),
     }
 }

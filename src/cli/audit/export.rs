@@ -165,6 +165,8 @@ fn ocsf(entry: &Entry) -> Value {
         EventKind::Started | EventKind::Joined | EventKind::Left | EventKind::PolicyChanged => (3004, 3),
         EventKind::Escalated | EventKind::Reviewed | EventKind::AccessReviewed => (3004, 3),
         EventKind::Emergency | EventKind::ReviewOverdue | EventKind::Drifted => (3004, 99),
+        EventKind::Asked | EventKind::PolicyInForce => (3004, 3),
+        EventKind::PolicyUnverified => (3004, 99),
         EventKind::SessionOpened | EventKind::SessionClosed => (3004, 2),
         EventKind::Denied | EventKind::Rejected | EventKind::Withdrawn | EventKind::Ended => (3004, 4),
         EventKind::Refused | EventKind::Failed | EventKind::HistoryRewritten | EventKind::LedgerAltered => (3004, 99),

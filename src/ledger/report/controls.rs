@@ -312,69 +312,61 @@ impl Evidence {
         let count = |kind| report.count(kind);
         match self {
             Authorised => {
-                let (approved, emergencies) = given.fold((0, 0), |(approved, emergencies), one| {
-                    match (one.emergency, one.approvers.is_empty()) {
-                        (true, _) => (approved, emergencies + 1),
-                        (false, false) => (approved + 1, emergencies),
-                        (false, true) => (approved, emergencies),
-                    }
-                });
+                let emergencies = given.clone().filter(|one| one.emergency).count();
+                let approved = given.filter(|one| !one.emergency && !one.approvers.is_empty()).count();
                 let rest = report.given.len() - approved - emergencies;
                 format!(
-                    "{} grants: {approved} were approved by a person, {emergencies} were emergencies, {rest} needed nobody's approval by the policy.",
+                    "Grants: {}. Approved by a person: {approved}. Emergencies: {emergencies}. Needed nobody's approval by the policy: {rest}.",
                     report.given.len()
                 )
             }
-            Segregated => match report.own_approvals() {
-                0 => "Of no grant was the subject among those whose approvals it rests on.".to_owned(),
-                own => format!("Of {own} grants the subject was among those whose approvals it rests on."),
-            },
+            Segregated => {
+                let own = given.filter(|one| one.approvers.contains(&one.subject)).count();
+                format!("Grants whose subject was among those whose approvals they rest on: {own}.")
+            }
             Removed => {
-                let late: Vec<TimeDelta> = given.filter_map(Given::gone_after).collect();
-                let ended = report.given.values().filter(|one| one.ended.is_some()).count();
+                let late: Vec<TimeDelta> = given.clone().filter_map(Given::gone_after).collect();
+                let ended = given.filter(|one| one.ended.is_some()).count();
                 match (percentile(&late, 50), late.iter().max()) {
                     (Some(half), Some(longest)) => format!(
-                        "{ended} grants ended. Targets confirmed the removal after {} (median), at the latest after {}.",
+                        "Grants that ended: {ended}. Targets confirmed the removal after {} (median), at the latest after {}.",
                         length(half),
                         length(*longest)
                     ),
-                    _ => format!("{ended} grants ended; no target had to take anything away."),
+                    _ => format!("Grants that ended: {ended}. No target had to take anything away."),
                 }
             }
             Denied => format!(
-                "{} denials, {} objections, {} changes of the default branch that were not applied.",
+                "Denials: {}. Objections: {}. Changes of the default branch that were not applied: {}.",
                 count(EventKind::Denied),
                 count(EventKind::Objected),
                 count(EventKind::Refused)
             ),
             Emergencies => {
-                let all = report.given.values().filter(|one| one.emergency).count();
+                let all = given.filter(|one| one.emergency).count();
                 let reviewed = report.reviews.values().filter(|review| review.at.is_some()).count();
                 let late = report.reviews.values().filter(|review| review.is_late()).count();
-                format!("{all} emergencies; {reviewed} were reviewed, {late} of them after the time for it.")
+                format!("Emergencies: {all}. Reviewed: {reviewed}, of them too late: {late}.")
             }
-            PolicyChanges => format!("{} changes.", count(EventKind::PolicyChanged)),
+            PolicyChanges => format!("Changes: {}.", count(EventKind::PolicyChanged)),
             Sessions => match report.seen_targets.len() {
                 0 => "Nobody reports sessions to Daypass: the record says nothing about the use of access.".to_owned(),
                 targets => {
                     let used = given.filter(|one| one.used).count();
-                    format!("{} sessions on {targets} targets, in {used} grants.", count(EventKind::SessionOpened))
+                    format!(
+                        "Sessions: {}. Targets on which there were some: {targets}. Grants in which there were some: {used}.",
+                        count(EventKind::SessionOpened)
+                    )
                 }
             },
-            Reviews => match count(EventKind::AccessReviewed) {
-                0 => "No review of access is on record in this time.".to_owned(),
-                reviews => format!("{reviews} reviews of access were merged."),
-            },
-            Unusual => match report.anomalies().len() {
-                0 => "Nothing stood out by the rules of this report.".to_owned(),
-                some => format!("{some} things stood out by the rules of this report."),
-            },
+            Reviews => format!("Reviews that were merged: {}.", count(EventKind::AccessReviewed)),
+            Unusual => format!("Things that stood out by the rules of this report: {}.", report.anomalies().len()),
             Integrity => {
                 let first = report.first.map_or_else(|| "nothing".to_owned(), when);
                 format!(
                     "Each event carries the hash of the one before it; the branch is written by the App alone and quoted by the reverts \
                      of the default branch. The first event here is of {first}, the last is {newest}. `daypass audit verify` checks \
-                     all of it from a clone. The branch was found altered {} times.",
+                     all of it from a clone. Times the branch was found altered: {}.",
                     count(EventKind::LedgerAltered)
                 )
             }
@@ -479,12 +471,6 @@ impl Given {
 impl super::Review {
     fn is_late(&self) -> bool {
         self.at.zip(self.due_at).is_some_and(|(at, due)| at > due)
-    }
-}
-
-impl Report {
-    fn own_approvals(&self) -> usize {
-        self.given.values().filter(|given| given.approvers.contains(&given.subject)).count()
     }
 }
 

@@ -15,7 +15,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max
     h1{font-size:1.6em}h2{font-size:1.15em;margin-top:2em;break-after:avoid}svg{width:100%;max-width:46em;break-inside:avoid}\
     svg text{font:12px system-ui,sans-serif;fill:#333}svg line{stroke:#999}.a{fill:#4a7bb5}.b{fill:#c2503f}table{border-collapse:collapse}\
     th,td{text-align:left;padding:.25em .9em .25em 0;border-bottom:1px solid #ddd}.n{text-align:right}.f{display:flex;flex-wrap:wrap;gap:1.5em}\
-    .f div{min-width:7em}.f b{display:block;font-size:1.7em}.w{background:#fdf0d5;padding:.6em 1em}footer{margin-top:3em;color:#666;font-size:.85em}\
+    .f div{min-width:7em}.f b{display:block;font-size:1.7em}.w{background:#fdf0d5;padding:.6em 1em}footer{margin-top:3em;overflow-wrap:anywhere;color:#666;font-size:.85em}\
     h3{font-size:1em;margin:1.6em 0 .3em;break-after:avoid}.c{break-inside:avoid}.s{color:#666;font-size:.9em}.l{font-size:.85em}\
     td{overflow-wrap:anywhere}thead{display:table-header-group}tr{break-inside:avoid}code{font-size:.9em}\
     @page{size:A4;margin:18mm}@media print{body{margin:0;max-width:none;padding:0;font-size:10.5pt;color:#000}a{color:inherit;text-decoration:none}\

@@ -11,11 +11,12 @@ use cel::{IdedExpr, Value};
 use super::super::{Code, Severity, suggest};
 use super::eval::{ANY_PATTERN, PATTERN, Program};
 use super::functions::{MACROS, SIGNATURES, Signature, binary};
-use super::known::{Known, has_capitals};
+use super::known::Known;
 use super::source::Source;
 use super::types::{Environment, NAMES, Record, Type, Types};
 use super::{Problem, limits, literals};
 
+mod meant;
 mod verdict;
 
 /// Steps that the evaluation of a part without names may take while it is checked.
@@ -209,20 +210,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// `has(…)` of a field that is never left out.
-    fn always_there(&mut self, node: &IdedExpr, record: Record, field: &str) -> Fact {
-        let Some(types) = self.environment.field(record, field) else { return Type::Bool.into() };
-        let name = format!("{}.{field}", record.name());
-        let help = match types.known() {
-            Some(types) if types.contains(&Type::Null) => format!("It is null where it is left out: `{name} != null`."),
-            Some([Type::Text]) => format!("It is empty where it is left out: `{name} != ''`."),
-            Some([Type::List(_)]) => format!("It may be empty: `size({name}) > 0`."),
-            _ => String::new(),
-        };
-        self.certain(node, true, format!("this is always true: `{name}` is always there"), help);
-        Fact { types: Type::Bool.into(), known: true.into() }
-    }
-
     fn field(&mut self, node: &IdedExpr, record: Record, field: &str) -> Fact {
         if let Some(types) = self.environment.field(record, field) {
             return Fact { types, known: Known::field(self.environment, record, field) };
@@ -353,46 +340,6 @@ impl<'a> Check<'a> {
         Fact { types, known }
     }
 
-    /// "Did you mean", if one side is written out.
-    fn meant(&self, left: (&IdedExpr, &Known), right: (&IdedExpr, &Known)) -> String {
-        let (written, (node, known)) = match (&left.0.expr, &right.0.expr) {
-            (Expr::Literal(_), _) => (left.1, right),
-            (_, Expr::Literal(_)) => (right.1, left),
-            _ => return String::new(),
-        };
-        literals::instead(written, &self.domain(node, known))
-    }
-
-    /// What a field could be in any role, for "did you mean": here it may be known.
-    fn domain(&self, node: &IdedExpr, known: &Known) -> Known {
-        let Expr::Select(select) = &node.expr else { return known.clone() };
-        let record = match &select.operand.expr {
-            Expr::Ident(name) if name == "role" => Record::Role,
-            Expr::Ident(name) if name == "request" => Record::Request,
-            _ => return known.clone(),
-        };
-        match Known::field(&Environment { role: None, ..*self.environment }, record, &select.field) {
-            Known::Nothing => known.clone(),
-            domain => domain,
-        }
-    }
-
-    /// An element of a list that is written out and is a slip of the pen: `role.risk in ['high', 'criticl']`.
-    fn slips(&mut self, one: &Known, list: &IdedExpr) {
-        let Expr::List(list) = &list.expr else { return };
-        let some = matches!(one, Known::OneOf(possible) if possible.len() > 1) || *one == Known::LowerCase;
-        for element in list.elements.iter().filter(|_| some) {
-            let Expr::Literal(LiteralValue::String(text)) = &element.expr else { continue };
-            let element_is = Known::OneOf(vec![Value::from(text.inner())]);
-            if Known::compare("_==_", one, &element_is) == Some(false)
-                && let help = literals::instead(&element_is, one)
-                && help.starts_with("Did you mean")
-            {
-                self.certain(element, false, format!("it is never {:?}", text.inner()), help);
-            }
-        }
-    }
-
     /// One side has a type that is not known: the other may be wrong all the same.
     fn half_known(&mut self, node: &IdedExpr, operator: &str, one: &Types, other: &Types) -> Fact {
         if operator == "@in" && !other.may(|given| matches!(given, Type::List(_)) || given.is_map()) {
@@ -475,15 +422,10 @@ impl<'a> Check<'a> {
             self.certain(node, true, format!("this is always true: {why}"), "Say what the text should hold.");
             return Fact { types, known: true.into() };
         }
-        if let Some((asked, known)) = asked.as_ref().filter(|(_, known)| *known == Known::LowerCase)
-            && matches!(name, "contains" | "startsWith" | "endsWith")
-            && let Some(Expr::Literal(LiteralValue::String(text))) = call.args.last().map(|arg| &arg.expr)
-            && has_capitals(text.inner())
+        if let Some((message, help)) =
+            asked.as_ref().and_then(|(asked, known)| self.never_holds(name, call, asked, known))
         {
-            let written = Known::OneOf(vec![Value::from(text.inner())]);
-            let message =
-                format!("this is always false: `{}` is a text without capital letters", self.source.of(asked));
-            self.certain(node, false, message, literals::instead(&written, known));
+            self.certain(node, false, message, help);
             return Fact { types, known: false.into() };
         }
         let ranges: Option<Vec<(i64, i64)>> = fitting.iter().map(|known| known.range).collect();
