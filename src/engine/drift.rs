@@ -20,11 +20,16 @@ use crate::target::{Drift, Observed};
 /// How the mark begins that tells when a target was looked at last.
 const MARK: &str = "drift";
 
-/// How often a target is looked at: GitHub counts what it is asked.
+/// How often a target is looked at: services count what they are asked.
 const fn interval(kind: TargetKind) -> TimeDelta {
     match kind {
-        TargetKind::Github => TimeDelta::hours(1),
-        TargetKind::Postgres | TargetKind::Ssh => TimeDelta::minutes(5),
+        TargetKind::Github | TargetKind::Gitlab | TargetKind::Okta | TargetKind::Scim => TimeDelta::hours(1),
+        TargetKind::Postgres
+        | TargetKind::Ssh
+        | TargetKind::Vault
+        | TargetKind::Hoop
+        | TargetKind::Webhook
+        | TargetKind::Exec => TimeDelta::minutes(5),
     }
 }
 
@@ -57,7 +62,7 @@ impl Engine {
         let held = self.inner.store.held(name).await?.held;
         for (entitlement, held) in held.iter().filter(|(_, held)| given(held) && !held.applied.standing) {
             match self.called(entitlement, "observe", target.observe(entitlement)).await {
-                Ok(Observed::Present) => {}
+                Ok(Observed::Present | Observed::Unknown) => {}
                 Ok(Observed::Absent) => self.drifted(claim, entitlement, held, target.drift()).await?,
                 Err(error) => {
                     tracing::debug!(%entitlement, %error, "it cannot be seen whether it is still there");
