@@ -48,12 +48,15 @@ fn ids(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.id.clone()).collect()
 }
 
+/// What came in one request.
+type Got = (HeaderMap, Vec<u8>);
+
 /// An HTTP receiver that can be told to fail.
 #[derive(Clone)]
 struct Receiver {
     address: SocketAddr,
     answer: Arc<Mutex<StatusCode>>,
-    got: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
 }
 
 impl Receiver {
@@ -79,12 +82,12 @@ impl Receiver {
         *self.answer.lock().unwrap() = status;
     }
 
-    fn take(&self) -> Vec<(HeaderMap, Vec<u8>)> {
+    fn take(&self) -> Vec<Got> {
         std::mem::take(&mut *self.got.lock().unwrap())
     }
 }
 
-fn webhook_events(got: &[(HeaderMap, Vec<u8>)], now: DateTime<Utc>) -> Vec<Event> {
+fn webhook_events(got: &[Got], now: DateTime<Utc>) -> Vec<Event> {
     let secret = [SecretString::from("hush")];
     let events = got.iter().flat_map(|(headers, body)| {
         let signed = headers.get(signature::HEADER).and_then(|value| value.to_str().ok());
