@@ -330,7 +330,7 @@ impl NamedDoc {
         }
         let complete = fields.finish(report) && report.findings.len() == found;
         let there = |name: &&str| texts.iter().any(|(field, _)| field.name == *name);
-        let chosen: Vec<&str> = shape.one_of.iter().copied().filter(|name| there(&name)).collect();
+        let chosen: Vec<&str> = shape.one_of.iter().copied().filter(|name| there(name)).collect();
         if complete && !shape.one_of.is_empty() && chosen.len() != 1 {
             let message = format!("{} has one of {}", kind.as_entitlement(), shape.one_of.join(", "));
             let help = if chosen.is_empty() { "Add one of them." } else { "Write one entitlement for each." };

@@ -70,35 +70,34 @@ async fn member(State(town): State<Shared>, Path(ids): Path<(String, String)>) -
     }
 }
 
-/// Checks what is written; the id of the user.
-fn written(body: &Value) -> Result<Option<String>, Response> {
+/// Whether a level is written that is there, and an end that is yet to come.
+fn is_right(body: &Value) -> bool {
     let day = body.get("expires_at").and_then(Value::as_str).and_then(|day| day.parse::<chrono::NaiveDate>().ok());
     let later = day.is_some_and(|day| day > chrono::Utc::now().date_naive());
-    match body.get("access_level").and_then(Value::as_u64) {
-        Some(DEVELOPER) if later => Ok(body.get("user_id").and_then(Value::as_str).map(str::to_owned)),
-        _ => Err(refused(StatusCode::BAD_REQUEST, "400 Bad request")),
-    }
+    later && body.get("access_level").and_then(Value::as_u64) == Some(DEVELOPER)
+}
+
+fn bad_request() -> Response {
+    refused(StatusCode::BAD_REQUEST, "400 Bad request")
 }
 
 async fn add(State(town): State<Shared>, Path(group): Path<String>, Json(body): Json<Value>) -> Response {
-    let user = match written(&body) {
-        Ok(Some(user)) => user,
-        Ok(None) => return refused(StatusCode::BAD_REQUEST, "user_id is missing"),
-        Err(refusal) => return refusal,
+    let Some(user) = body.get("user_id").and_then(Value::as_str).filter(|_| is_right(&body)) else {
+        return bad_request();
     };
     let mut town = town.lock().unwrap();
-    if town.place(&group).is_none() || town.person(&user).is_none() {
+    if town.place(&group).is_none() || town.person(user).is_none() {
         return not_found("Group or user");
     }
-    match town.members.insert((group, user.clone())) {
-        true => (StatusCode::CREATED, Json(json!({ "id": number(&user), "access_level": DEVELOPER }))).into_response(),
+    match town.members.insert((group, user.to_owned())) {
+        true => (StatusCode::CREATED, Json(json!({ "id": number(user), "access_level": DEVELOPER }))).into_response(),
         false => refused(StatusCode::CONFLICT, "Member already exists"),
     }
 }
 
 async fn change(State(town): State<Shared>, Path(ids): Path<(String, String)>, Json(body): Json<Value>) -> Response {
-    match (written(&body), town.lock().unwrap().members.contains(&ids)) {
-        (Err(refusal), _) => refusal,
+    match (is_right(&body), town.lock().unwrap().members.contains(&ids)) {
+        (false, _) => bad_request(),
         (_, false) => not_found("Member"),
         (_, true) => Json(json!({ "id": number(&ids.1), "access_level": DEVELOPER })).into_response(),
     }
