@@ -1,19 +1,25 @@
 //! The YAML as it is written: shapes only. [`super::expand`] has replaced `extends` and `for_each` before these are read;
 //! [`super::resolve`] makes a policy of them.
 
+mod entitlement;
+mod words;
+
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc, Weekday};
 use serde_json::json;
 
-use super::kind::{Field, Shape, TargetKind};
+pub(crate) use entitlement::EntitlementDoc;
+use words::TIME;
+
+use super::kind::TargetKind;
 use super::model::{MergeMethod, MergeMode, ParamValue, Requirement, Risk};
-use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, StageName, TargetName, TeamSlug};
+use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, StageName, TargetName};
 use super::principal::Principal;
 use super::testcase::PolicyTest;
 use super::yaml::decode::{Readable, integer};
 use super::yaml::node::Kind;
-use super::yaml::{At, Decode, Entries, Node, Report, Schemas, Value, decode_from_text, document, one_of_words};
+use super::yaml::{At, Decode, Entries, Node, Report, Schemas, Value, document, one_of_words};
 use super::{Code, Duration};
 
 document! {
@@ -253,143 +259,6 @@ pub(crate) enum ParamType {
     Boolean,
 }
 
-/// What a role gives on one target, told by the one key it has: `postgres: { … }`. Texts may hold `${EXPRESSION}`.
-#[derive(Debug, Clone)]
-pub(crate) enum EntitlementDoc {
-    /// Membership of a team on GitHub.
-    Github(GithubDoc),
-    /// Membership of a role in PostgreSQL.
-    Postgres(PostgresDoc),
-    /// An OpenSSH certificate.
-    Ssh(SshDoc),
-    /// All other kinds.
-    Named(NamedDoc),
-}
-
-impl Decode for EntitlementDoc {
-    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        let known = TargetKind::ALL.map(TargetKind::as_str);
-        let (key, value) = super::yaml::declare::only_key(node, report, "an entitlement", &known)?;
-        let kind: TargetKind = key.parse().ok()?;
-        match (kind, kind.shape()) {
-            (TargetKind::Github, _) => GithubDoc::decode(value, report).map(Self::Github),
-            (TargetKind::Postgres, _) => PostgresDoc::decode(value, report).map(Self::Postgres),
-            (TargetKind::Ssh, _) => SshDoc::decode(value, report).map(Self::Ssh),
-            (kind, Some(shape)) => NamedDoc::decode(kind, shape, value, report).map(Self::Named),
-            (_, None) => None,
-        }
-    }
-
-    fn schema(schemas: &mut Schemas) -> serde_json::Value {
-        schemas.named("EntitlementDoc", |schemas| {
-            let shape = |kind: TargetKind| {
-                let (schema, about) = match (kind, kind.shape()) {
-                    (TargetKind::Postgres, _) => (PostgresDoc::schema(schemas), "Membership of a role in PostgreSQL."),
-                    (TargetKind::Ssh, _) => (SshDoc::schema(schemas), "An OpenSSH certificate."),
-                    (_, Some(shape)) => (NamedDoc::schema(shape, schemas), shape.about),
-                    (_, None) => (GithubDoc::schema(schemas), "Membership of a team on GitHub."),
-                };
-                (kind.as_str().to_owned(), super::yaml::declare::described(schema, about))
-            };
-            let properties: serde_json::Map<_, _> = TargetKind::ALL.into_iter().map(shape).collect();
-            json!({
-                "type": "object",
-                "description": "What a role gives on one target. Texts may hold `${EXPRESSION}`.",
-                "properties": properties,
-                "additionalProperties": false,
-                "minProperties": 1,
-                "maxProperties": 1,
-            })
-        })
-    }
-}
-
-/// An entitlement of a kind with a [`Shape`].
-#[derive(Debug, Clone)]
-pub(crate) struct NamedDoc {
-    /// Which kind.
-    pub kind: TargetKind,
-    /// A target of that kind.
-    pub target: At<TargetName>,
-    /// Its texts.
-    pub fields: Vec<(&'static Field, At<String>)>,
-}
-
-impl NamedDoc {
-    fn decode(kind: TargetKind, shape: &'static Shape, node: &Node, report: &mut Report) -> Option<Self> {
-        let found = report.findings.len();
-        let mut fields = super::yaml::decode::Fields::of(node, report, kind.as_entitlement())?;
-        let target: Option<At<TargetName>> = fields.required("target", report);
-        let mut texts: Vec<(&'static Field, At<String>)> = Vec::new();
-        for field in shape.fields {
-            let text: Option<At<String>> = match field.required {
-                true => fields.required(field.name, report),
-                false => fields.optional(field.name, report, None).flatten(),
-            };
-            texts.extend(text.map(|text| (field, text)));
-        }
-        let complete = fields.finish(report) && report.findings.len() == found;
-        let there = |name: &&str| texts.iter().any(|(field, _)| field.name == *name);
-        let chosen: Vec<&str> = shape.one_of.iter().copied().filter(|name| there(name)).collect();
-        if complete && !shape.one_of.is_empty() && chosen.len() != 1 {
-            let message = format!("{} has one of {}", kind.as_entitlement(), shape.one_of.join(", "));
-            let help = if chosen.is_empty() { "Add one of them." } else { "Write one entitlement for each." };
-            report.error(node.named_at(), Code::MissingKey, message, help);
-            return None;
-        }
-        Some(Self { kind, target: target?, fields: texts }).filter(|_| complete)
-    }
-
-    fn schema(shape: &Shape, schemas: &mut Schemas) -> serde_json::Value {
-        let mut properties = serde_json::Map::new();
-        properties.insert("target".to_owned(), TargetName::schema(schemas));
-        for field in shape.fields {
-            let text = super::yaml::declare::described(String::schema(schemas), field.about);
-            properties.insert(field.name.to_owned(), text);
-        }
-        let needed = shape.fields.iter().filter(|field| field.required).map(|field| field.name);
-        let required: Vec<&str> = ["target"].into_iter().chain(needed).collect();
-        let mut schema = json!({
-            "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-        });
-        let choice: Vec<_> = shape.one_of.iter().map(|name| json!({ "required": [name] })).collect();
-        if let Some(schema) = schema.as_object_mut().filter(|_| !choice.is_empty()) {
-            schema.insert("oneOf".to_owned(), choice.into());
-        }
-        schema
-    }
-}
-
-document! {
-    /// Membership of a team on GitHub.
-    pub(crate) struct GithubDoc, "a `github` entitlement" {
-        /// A target of kind `github`.
-        target: At<TargetName>,
-        /// The team's slug.
-        team: At<String>,
-    }
-}
-
-document! {
-    /// Membership of a role in PostgreSQL, for `people.LOGIN.postgres`.
-    pub(crate) struct PostgresDoc, "a `postgres` entitlement" {
-        /// A target of kind `postgres`.
-        target: At<TargetName>,
-        /// The role.
-        role: At<String>,
-    }
-}
-
-document! {
-    /// An OpenSSH certificate.
-    pub(crate) struct SshDoc, "an `ssh` entitlement" {
-        /// A target of kind `ssh`.
-        target: At<TargetName>,
-        /// The names sshd accepts it for.
-        principals: Vec<At<String>>,
-    }
-}
-
 document! {
     /// When people are at work: certain days, from one time of day to another.
     pub(crate) struct CalendarDoc, "a calendar" {
@@ -621,63 +490,3 @@ impl Decode for Code {
         json!({ "enum": Self::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() })
     }
 }
-
-one_of_words!(MergeMode, "a merge mode", { "auto" => MergeMode::Auto, "manual" => MergeMode::Manual, });
-one_of_words!(MergeMethod, "a merge method", {
-    "merge" => MergeMethod::Merge,
-    "squash" => MergeMethod::Squash,
-    "rebase" => MergeMethod::Rebase,
-});
-one_of_words!(Risk, "a risk", {
-    "low" => Risk::Low,
-    "medium" => Risk::Medium,
-    "high" => Risk::High,
-    "critical" => Risk::Critical,
-});
-one_of_words!(Requirement, "something a request can carry", {
-    "ticket" => Requirement::Ticket,
-    "start" => Requirement::Start,
-});
-one_of_words!(ParamType, "a kind of parameter", {
-    "string" => ParamType::String,
-    "integer" => ParamType::Integer,
-    "boolean" => ParamType::Boolean,
-});
-
-impl Decode for TargetKind {
-    fn decode(node: &Node, report: &mut Report) -> Option<Self> {
-        let words = Self::ALL.map(Self::as_str);
-        super::yaml::declare::word(node, report, "a kind of target", &words)?.parse().ok()
-    }
-
-    fn schema(_: &mut Schemas) -> serde_json::Value {
-        json!({ "enum": Self::ALL.map(Self::as_str) })
-    }
-}
-
-decode_from_text!(Login, BadName, {
-    "type": ["string", "integer"], "minimum": 0,
-    "pattern": r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,58}[A-Za-z0-9_])?(\[bot\])?$",
-});
-decode_from_text!(TeamSlug, BadName, { "type": ["string", "number"], "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$" });
-decode_from_text!(GroupName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(TargetName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(RoleName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(ApprovalName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(StageName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(ParamName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(CalendarName, BadName, { "type": ["string", "integer"], "minimum": 0, "pattern": (NAME) });
-decode_from_text!(Principal, BadName, {
-    "type": "string",
-    "pattern": r"^(everyone|user:[A-Za-z0-9_]([A-Za-z0-9_-]{0,58}[A-Za-z0-9_])?(\[bot\])?|(team|app):[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}|group:[a-z0-9][a-z0-9_-]{0,99})$",
-});
-decode_from_text!(Duration, BadDuration, {
-    "type": "string", "minLength": 2, "pattern": (super::duration::PATTERN), "examples": ["30m", "2h", "1h30m", "3d", "PT2H"],
-});
-
-/// The form of most names, for editors.
-const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
-
-/// The form of a time, for editors that do not look at formats.
-const TIME: &str =
-    r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})\s*$";
