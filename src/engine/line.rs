@@ -8,7 +8,7 @@ use super::provenance::Step;
 use super::{Engine, EngineError};
 use crate::access::change::grant_files;
 use crate::access::facts::{PullRequest, PullState, TreeFile};
-use crate::github::Repository;
+use crate::github::{GithubError, Repository};
 use crate::policy::name::CommitId;
 
 /// How far back the default branch is read to find where a file came from. Grants last a year and a day at most; a policy
@@ -19,6 +19,41 @@ const LONGEST_WALK: usize = 5_000;
 const LONGEST_MEMORY: TimeDelta = TimeDelta::days(7);
 
 impl Engine {
+    /// Where the first reading ends on this line: at the commit that was at its head when a new database saw it first. If history was
+    /// set back since, that commit is not on it any more, and the first reading ends where the two part: what was merged after
+    /// that, this database has seen coming. Nothing if that is before the line begins.
+    pub(super) async fn first_ends(
+        &self,
+        github: &Repository,
+        seen: Option<String>,
+        head: &CommitId,
+        steps: &[Step],
+    ) -> Result<Option<String>, EngineError> {
+        let is_there = |seen: &String| steps.iter().any(|step| step.tip.as_str() == seen);
+        let seen = match seen {
+            Some(seen) if !is_there(&seen) => seen,
+            seen => return Ok(seen),
+        };
+        let Ok(was_head) = seen.parse::<CommitId>() else { return Ok(Some(seen)) };
+        let parted = match github.merge_base(&was_head, head).await {
+            Ok(parted) => parted,
+            // GitHub throws away what nothing leads to. Then nobody knows, and whatever may have been given before ends in time.
+            Err(GithubError::NotFound { .. }) if self.is_certain(&seen, "the commit is gone").await? => {
+                return Ok(Some(seen));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (mut before, mut after) = (0, steps.len());
+        while let Some(step) = steps.get(before + (after - before) / 2).filter(|_| before < after) {
+            let middle = before + (after - before) / 2;
+            match step.tip == parted || github.is_ancestor(&step.tip, &parted).await? {
+                true => before = middle + 1,
+                false => after = middle,
+            }
+        }
+        Ok(before.checked_sub(1).and_then(|last| steps.get(last)).map(|step| step.tip.to_string()))
+    }
+
     /// The steps of the default branch since `known`, oldest first; without it, since before the oldest file in `grants/`, and
     /// for as long as grants whose file is gone already may still be applied. False if they do not begin at `known`: history
     /// was rewritten, or is longer than [`LONGEST_WALK`].

@@ -93,12 +93,13 @@ impl Engine {
         if unread && !(so_far.first_until.is_some() && mutants::is(Mutant::RebuildNothing)) {
             let since = known.as_deref().filter(|_| !read_already);
             let (steps, joined) = self.steps(&github, &branch, &head, since).await?;
-            if so_far.first_until.is_some() {
+            let was_first = so_far.first_until.is_some();
+            so_far.first_until = self.first_ends(&github, so_far.first_until, &head, &steps).await?;
+            if was_first {
                 self.recall(claim, &github, repository, (&branch, &head), &steps).await?;
             }
-            let onward = if joined || so_far.first_until.is_some() { Reading::Onward } else { Reading::Again };
-            let mut policies =
-                self.policies(&github, repository, &steps, (so_far.first_until.is_some(), adopted)).await?;
+            let onward = if joined || was_first { Reading::Onward } else { Reading::Again };
+            let mut policies = self.policies(&github, repository, &steps, (was_first, adopted)).await?;
             for (nth, step) in steps.iter().enumerate() {
                 let reading = if so_far.first_until.is_some() { Reading::First } else { onward };
                 so_far.first_until.take_if(|first_until| first_until == step.tip.as_str());

@@ -94,6 +94,7 @@ pub struct Review {
     pub version: usize,
     /// Given after the merge, or an approval from before the request was reopened: it counts for nothing.
     pub late: bool,
+    pub at: DateTime<Utc>,
 }
 
 /// A pull request with a request.
@@ -103,6 +104,7 @@ pub struct Pull {
     pub author: usize,
     pub slug: usize,
     pub branch: String,
+    pub opened: DateTime<Utc>,
     pub versions: Vec<Version>,
     /// Who did, alone or with somebody.
     pub wrote_commits: BTreeSet<usize>,
@@ -120,9 +122,8 @@ pub struct Pull {
 #[derive(Debug, Default)]
 pub struct Model {
     pub pulls: Vec<Pull>,
-    /// Teams: who is in them now, who ever was, and whose membership never changed.
+    /// Teams: who is in them now, and whose membership ever changed.
     pub members: BTreeMap<&'static str, BTreeSet<usize>>,
-    pub ever: BTreeMap<&'static str, BTreeSet<usize>>,
     pub moved: BTreeSet<(usize, &'static str)>,
     /// When somebody joined or left.
     pub moves: Vec<(DateTime<Utc>, usize, &'static str)>,
@@ -153,11 +154,18 @@ impl Model {
             ("data-platform", BTreeSet::from([3])),
             ("security", BTreeSet::from([4])),
         ]);
-        Self { ever: members.clone(), members, ..Self::default() }
+        Self { members, ..Self::default() }
     }
 
-    pub fn was_in(&self, team: &str, who: usize) -> bool {
-        self.ever.get(team).is_some_and(|members| members.contains(&who))
+    /// Whether somebody was in a team at some time since then. Daypass may look at any of these times, and at no other.
+    fn was_in(&self, team: &str, who: usize, since: DateTime<Utc>) -> bool {
+        let is_in = self.members.get(team).is_some_and(|members| members.contains(&who));
+        is_in || self.moves.iter().any(|(at, moved, from)| *at >= since && *moved == who && *from == team)
+    }
+
+    /// Whether somebody ever was in a team.
+    pub fn ever_in(&self, team: &str, who: usize) -> bool {
+        self.was_in(team, who, DateTime::<Utc>::MIN_UTC)
     }
 
     fn never_moved(&self, who: usize) -> bool {
@@ -173,7 +181,7 @@ impl Model {
         let (team, ceiling) = if version.glass { ("security", 30) } else { ("engineering", 240) };
         let known = if version.glass { ROLES[version.role] == "reader" } else { version.role < 3 };
         let valid = known && version.minutes <= ceiling && subject == pull.author;
-        if !valid || pull.other_content || !self.was_in(team, subject) {
+        if !valid || pull.other_content || !self.was_in(team, subject, pull.opened) {
             return false;
         }
         if ROLES[version.role] == "writer" && self.is_full(pull, strictly) {
@@ -192,14 +200,16 @@ impl Model {
             pull.reviews.iter().filter(|review| !review.late).map(|review| (review.by, review)).collect();
         let involved = |who: &usize| *who == subject || pull.wrote_commits.contains(who);
         let says_yes = |team: &str| -> BTreeSet<usize> {
-            let yes =
-                latest.values().filter(|review| review.approves && review.version == merged).map(|review| review.by);
-            yes.filter(|who| !involved(who) && self.was_in(team, *who) && (!strictly || self.never_moved(*who)))
-                .collect()
+            let yes = latest.values().filter(|review| review.approves && review.version == merged);
+            let counts = |review: &&&Review| {
+                let (who, since) = (review.by, review.at);
+                !involved(&who) && self.was_in(team, who, since) && (!strictly || self.never_moved(who))
+            };
+            yes.filter(counts).map(|review| review.by).collect()
         };
         let objects = |team: &str| {
             latest.values().any(|review| {
-                let counts = self.was_in(team, review.by) && !involved(&review.by);
+                let counts = self.was_in(team, review.by, review.at) && !involved(&review.by);
                 !review.approves && counts && (strictly || self.never_moved(review.by))
             })
         };
@@ -269,7 +279,7 @@ impl Model {
     /// Whether it was merged in the place of a running grant of somebody else, without a word of anybody who may end that one.
     fn surely_ends_anothers(&self, pull: &Pull, now: DateTime<Utc>) -> bool {
         let Some((_, at)) = pull.merged else { return false };
-        let may_say_so = |who: usize| self.was_in("data-platform", who) || self.was_in("security", who);
+        let may_say_so = |who: usize| self.ever_in("data-platform", who) || self.ever_in("security", who);
         let spoken = pull.reviews.iter().any(|review| review.approves);
         // Clocks that are wrong, or a new database, may not know that it runs.
         if spoken || may_say_so(pull.author) || !self.clocks.is_empty() || self.databases_lost > 0 {

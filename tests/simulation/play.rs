@@ -206,7 +206,6 @@ impl Player {
                     self.model.moves.push((self.world.now(), who, TEAMS[team]));
                     self.model.moved.insert((who, TEAMS[team]));
                 }
-                self.model.ever.get_mut(TEAMS[team]).unwrap().insert(who);
             }
             Action::Wait { seconds } => self.world.advance(TimeDelta::seconds(seconds.into())),
             Action::Weather { github, database } => self.sky.set_weather(github, database),
@@ -364,7 +363,7 @@ impl Player {
         let body = json!({ "body": "Done.\n\n/daypass revoke" });
         if self.call(who, Method::POST, &format!("/issues/{number}/comments"), body).await.is_some() {
             self.sky.count("revoked by a comment");
-            let may = who == author || ["data-platform", "security"].iter().any(|team| self.model.was_in(team, who));
+            let may = who == author || ["data-platform", "security"].iter().any(|team| self.model.ever_in(team, who));
             if may {
                 self.model.removals.push((slug, self.world.now()));
             }
@@ -406,6 +405,7 @@ impl Player {
             author: who,
             slug,
             branch,
+            opened: self.world.now(),
             versions: vec![version],
             wrote_commits: coauthor.into_iter().chain([who]).collect(),
             reviews: Vec::new(),
@@ -477,10 +477,11 @@ impl Player {
     async fn review(&mut self, by: usize, nth: usize, approves: bool) {
         let Some(index) = self.open_pull(nth) else { return };
         let event = if approves { "APPROVE" } else { "REQUEST_CHANGES" };
+        let at = self.world.now();
         let path = format!("/pulls/{}/reviews", self.model.pulls[index].number);
         if self.call(by, Method::POST, &path, json!({ "event": event, "body": "read" })).await.is_some() {
             let pull = &mut self.model.pulls[index];
-            pull.reviews.push(Review { by, approves, version: pull.versions.len() - 1, late: false });
+            pull.reviews.push(Review { by, approves, version: pull.versions.len() - 1, late: false, at });
         }
     }
 
@@ -493,10 +494,11 @@ impl Player {
         }
         self.observe().await;
         self.world.advance(TimeDelta::seconds(5));
+        let at = self.world.now();
         let body = json!({ "event": "APPROVE", "body": "read" });
         if self.call(by, Method::POST, &format!("/pulls/{number}/reviews"), body).await.is_some() {
             let pull = &mut self.model.pulls[index];
-            pull.reviews.push(Review { by, approves: true, version: pull.versions.len() - 1, late: true });
+            pull.reviews.push(Review { by, approves: true, version: pull.versions.len() - 1, late: true, at });
             self.sky.count("review after the merge");
         }
     }
