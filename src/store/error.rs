@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The file is not as it was written.
     #[error("{reason}: {0}; {advice}", reason = Reason::Damaged, advice = Reason::Damaged.advice())]
     Damaged(String),
+    /// The file is not where it was.
+    #[error("{reason}; {advice}", reason = Reason::Gone, advice = Reason::Gone.advice())]
+    Gone,
     /// A row does not hold what was written.
     #[error("the database holds something this version cannot read in {table}: {problem}; run `daypass rebuild`")]
     Corrupt {
@@ -57,6 +60,8 @@ pub enum Reason {
     Disk,
     /// It is not as it was written.
     Damaged,
+    /// Its file was removed or replaced.
+    Gone,
     /// A newer version of Daypass wrote it.
     Newer,
     /// Something else.
@@ -72,6 +77,7 @@ impl fmt::Display for Reason {
             Self::Full => "the disk of the database is full",
             Self::Disk => "the disk of the database does not work",
             Self::Damaged => "the database is damaged",
+            Self::Gone => "the file of the database was removed or replaced",
             Self::Newer => "the database was written by a newer version of Daypass",
             Self::Other => "the database did not answer as it should",
         })
@@ -133,6 +139,9 @@ impl Reason {
             Self::Damaged => {
                 "stop Daypass and put a backup in its place, or move it away: what it held is read again from GitHub"
             }
+            Self::Gone => {
+                "start Daypass anew: what the file held is read again from GitHub, or is in the backup in its place"
+            }
             Self::Newer => "start that version, or begin with an empty database",
             Self::Other => "if this goes on, the database's own log may tell more",
         }
@@ -148,6 +157,7 @@ impl StoreError {
                 Reason::of(error)
             }
             Self::Silent(_) => Reason::NoAnswer,
+            Self::Gone => Reason::Gone,
             Self::Newer(_) => Reason::Newer,
             Self::Damaged(_) | Self::Corrupt { .. } => Reason::Damaged,
             Self::Migration(_) | Self::LeaseLost(_) | Self::Address(_) => Reason::Other,

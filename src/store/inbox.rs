@@ -20,6 +20,7 @@ pub struct Delivery {
 impl Store {
     /// Stores a delivery; false if its id is known already.
     pub async fn accept(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.is_kept()?;
         let done = sqlx::query(
             "INSERT INTO deliveries (id, event, body, received_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
         )

@@ -61,6 +61,8 @@ pub struct Store {
     pool: AnyPool,
     /// Whether no other process shares it.
     single_process: bool,
+    /// The file of an SQLite database.
+    file: Option<std::sync::Arc<health::File>>,
     /// Whether several writers could get in each other's way.
     postgres: bool,
     #[cfg(feature = "simulation")]
@@ -116,10 +118,12 @@ impl Store {
             health::check_file(&mut first).await?;
         }
         sqlx::migrate!("./migrations").run(&mut first).await?;
+        let file = if sqlite { health::File::of(&mut first).await? } else { None };
         first.close().await?;
         let store = Self {
             pool: pool(options, sqlite),
             single_process: sqlite,
+            file: file.map(std::sync::Arc::new),
             postgres: !sqlite,
             #[cfg(feature = "simulation")]
             probe: None,

@@ -46,6 +46,23 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn nothing_is_acknowledged_by_a_file_that_is_gone_and_access_still_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&url(dir.path())).await.unwrap();
+    store.accept(&delivery("kept", 10), noon()).await.unwrap();
+    store.ping().await.unwrap();
+    std::fs::remove_file(dir.path().join("daypass.db")).unwrap();
+    for error in [store.ping().await.unwrap_err(), store.accept(&delivery("lost", 10), noon()).await.unwrap_err()] {
+        assert_eq!(error.reason(), Reason::Gone, "{error}");
+        assert!(error.to_string().contains("start Daypass anew"), "{error}");
+    }
+    store.begin().await.unwrap().commit().await.unwrap();
+    // Another one in its place is not the one that is open.
+    Store::open(&url(dir.path())).await.unwrap().close().await;
+    assert_eq!(store.ping().await.unwrap_err().reason(), Reason::Gone);
+}
+
+#[tokio::test]
 async fn damage_in_the_middle_of_the_file_is_found_before_it_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&url(dir.path())).await.unwrap();
