@@ -371,7 +371,10 @@ fn groups_matter_by_themselves_where_expressions_ask_for_them() {
     assert_eq!(effects_between(POLICY, &new, &acme()), [""; 0]);
     assert_eq!(
         effects_between(&asks(POLICY), &asks(&new), &acme()),
-        ["high -: `bob` joins group `dba`, which expressions can ask for in: `reader`"]
+        [
+            "high reader: for `bob`: the condition `subject.groups.exists(g, g == 'dba')` is now met, so they can have it",
+            "neutral -: `bob` joins group `dba`, which expressions can ask for in: `reader`",
+        ]
     );
 }
 

@@ -20,7 +20,7 @@ pub struct Reads {
 impl Reads {
     pub(super) fn of(tree: &IdedExpr) -> Self {
         let mut reads = Self::default();
-        reads.walk(tree);
+        reads.walk(tree, &mut Vec::new());
         reads.any_group |= reads.paths.iter().any(|path| {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
             matches!(path.as_slice(), ["subject"] | ["subject", "groups", ..])
@@ -49,17 +49,29 @@ impl Reads {
         self.paths.iter().filter_map(|path| path.first()).map(String::as_str).chain(of_groups)
     }
 
-    fn walk(&mut self, node: &IdedExpr) {
-        if let Expr::Call(call) = &node.expr
+    /// `bound` are the variables of the loops around: what they go through is read where the loop begins.
+    fn walk<'a>(&mut self, node: &'a IdedExpr, bound: &mut Vec<&'a str>) {
+        if let Expr::Comprehension(each) = &node.expr {
+            self.walk(&each.iter_range, bound);
+            self.walk(&each.accu_init, bound);
+            let before = bound.len();
+            bound.extend([each.iter_var.as_str(), each.accu_var.as_str()]);
+            bound.extend(each.iter_var2.as_deref());
+            [&each.loop_cond, &each.loop_step, &each.result].into_iter().for_each(|part| self.walk(part, bound));
+            bound.truncate(before);
+        } else if let Expr::Call(call) = &node.expr
             && let ("@in", [name, of]) = (call.func_name.as_str(), call.args.as_slice())
+            && !bound.contains(&"subject")
             && path_of(of).is_some_and(|path| path == ["subject", "groups"])
             && let Expr::Literal(LiteralValue::String(name)) = &name.expr
         {
             self.groups.insert(name.inner().to_owned());
         } else if let Some(path) = path_of(node) {
-            self.paths.insert(path);
+            if !path.first().is_some_and(|root| bound.contains(&root.as_str())) {
+                self.paths.insert(path);
+            }
         } else {
-            limits::parts(node).into_iter().for_each(|part| self.walk(part));
+            limits::parts(node).into_iter().for_each(|part| self.walk(part, bound));
         }
     }
 }
