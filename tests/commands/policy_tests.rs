@@ -141,7 +141,10 @@ fn github_annotates_the_failing_expectation_and_no_name_escapes_its_annotation()
     let (code, text, _) = run(dir.path(), &["--format", "github"]);
     assert_eq!(code, Some(1));
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("::error file=policies/p.yaml,line=15,col=22,endColumn=26,title=DP0216::the test"), "{text}");
+    assert!(
+        text.starts_with("::error file=policies/p.yaml,line=15,col=22,endColumn=26,title=DP0216::the test"),
+        "{text}"
+    );
     assert!(text.contains("%250A"), "{text}");
 }
 
