@@ -56,9 +56,14 @@ impl Coverage {
 }
 
 impl Subject {
-    /// Whether it is a role, or the emergency path of one.
+    /// Whether it is a role.
     pub fn is_role(&self) -> bool {
-        matches!(self, Self::Role(_) | Self::BreakGlass(_))
+        matches!(self, Self::Role(_))
+    }
+
+    /// Whether it is the emergency path of a role.
+    pub fn is_emergency_path(&self) -> bool {
+        matches!(self, Self::BreakGlass(_))
     }
 
     /// Whether it is a stage.

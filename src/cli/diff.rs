@@ -85,7 +85,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     );
     let nameless = grants.iter().filter(|request| request.subject.is_none()).count();
     let mut notes = notes(&impact, nameless, unread);
-    notes.extend(facts::unasked(memberships.keys(), &[old, new]).iter().map(ToString::to_string));
+    notes.extend(facts::unasked(memberships.teams.keys(), &[old, new]).iter().map(ToString::to_string));
     match args.format {
         Shape::Human => out::print(human(&impact, &base.name, &head.name, &notes))?,
         Shape::Json => out::line(format_args!("{:#}", machine(&impact, &notes)))?,

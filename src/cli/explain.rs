@@ -12,6 +12,7 @@ use super::validate::policy_of;
 use super::{Failure, colour, facts, out, usage};
 use crate::access::explain::{ApprovalTree, Rule, StageNode, Status, Tree, explain};
 use crate::access::text::{one_line, when};
+use crate::ledger::verify::FaultCode;
 use crate::policy::model::ParamKind;
 use crate::policy::name::{ParamName, RoleName, Slug};
 use crate::policy::render::{self, render};
@@ -232,6 +233,13 @@ fn pretty(value: &Value) -> String {
 
 /// What a code means.
 fn code(text: &str, format: Format) -> anyhow::Result<String> {
+    let explained = |code: &str, title: &str, explanation: &str| match format {
+        Format::Human => format!("{code}: {title}\n\n{explanation}\n"),
+        Format::Json => pretty(&json!({ "code": code, "title": title, "explanation": explanation })),
+    };
+    if let Some(code) = FaultCode::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(text)) {
+        return Ok(explained(code.as_str(), code.title(), code.explanation()));
+    }
     let code: Code = match text.parse() {
         Ok(code) => code,
         Err(error) => {
@@ -240,9 +248,11 @@ fn code(text: &str, format: Format) -> anyhow::Result<String> {
                 return Err(anyhow!("{text:?} is neither a code, such as DP0101, nor a file"));
             }
             let upper = text.to_ascii_uppercase();
-            let kin = Code::ALL.iter().filter(|code| upper.get(..4) == code.as_str().get(..4)).take(8);
-            let mut near: Vec<&str> = suggest(&upper, Code::ALL.iter().map(|code| code.as_str())).into_iter().collect();
-            near.extend(kin.map(|code| code.as_str()));
+            let of_policy = Code::ALL.iter().map(|code| code.as_str());
+            let all: Vec<&str> = of_policy.chain(FaultCode::ALL.iter().map(|code| code.as_str())).collect();
+            let kin = all.iter().copied().filter(|code| upper.get(..4) == code.get(..4)).take(8);
+            let mut near: Vec<&str> = suggest(&upper, all.iter().copied()).into_iter().collect();
+            near.extend(kin);
             near.dedup();
             let near = if near.is_empty() {
                 "docs/findings.md lists all".to_owned()
@@ -252,10 +262,7 @@ fn code(text: &str, format: Format) -> anyhow::Result<String> {
             return Err(anyhow!("{error}; {near}"));
         }
     };
-    Ok(match format {
-        Format::Human => format!("{code}: {}\n\n{}\n", code.title(), code.explanation()),
-        Format::Json => pretty(&json!({ "code": code, "title": code.title(), "explanation": code.explanation() })),
-    })
+    Ok(explained(code.as_str(), code.title(), code.explanation()))
 }
 
 fn shown(tree: &Tree, format: Format) -> String {

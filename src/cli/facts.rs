@@ -98,12 +98,20 @@ pub(super) fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Members by team.
-pub(super) type Memberships = BTreeMap<TeamSlug, Vec<Login>>;
+/// What is known about people without asking GitHub.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memberships {
+    /// Members by team.
+    pub teams: BTreeMap<TeamSlug, Vec<Login>>,
+    /// The members of the organisation beside those of teams; `None`: everybody who is named.
+    members: Option<BTreeSet<Login>>,
+    /// Logins that are no accounts.
+    unknown: BTreeSet<Login>,
+}
 
 /// The members of teams that `file` tells; if it cannot be read, the findings are printed and the exit code comes instead.
 pub(super) fn memberships(file: Option<&Path>, format: Format) -> Result<Result<Memberships, ExitCode>, Failure> {
-    let Some(file) = file else { return Ok(Ok(Memberships::new())) };
+    let Some(file) = file else { return Ok(Ok(Memberships::default())) };
     let bytes = read_bounded(file).map_err(usage)?;
     let name = file.display().to_string();
     let given = match policy::testcase::read_given(&name, &bytes) {
@@ -113,8 +121,12 @@ pub(super) fn memberships(file: Option<&Path>, format: Format) -> Result<Result<
             return Ok(Err(ExitCode::from(1)));
         }
     };
-    let members = |members: Vec<Who>| members.iter().map(|who| who.login().clone()).collect();
-    Ok(Ok(given.teams.into_iter().map(|(team, of_team)| (team, members(of_team))).collect()))
+    let logins = |who: &[Who]| who.iter().map(|who| who.login().clone()).collect::<Vec<_>>();
+    Ok(Ok(Memberships {
+        teams: given.teams.iter().map(|(team, of_team)| (team.clone(), logins(of_team))).collect(),
+        members: given.members.as_deref().map(|members| logins(members).into_iter().collect()),
+        unknown: logins(&given.unknown_accounts).into_iter().collect(),
+    }))
 }
 
 /// Teams somebody told the members of, though no policy names them: a slip of the pen, or facts for another policy.
@@ -144,11 +156,14 @@ impl std::fmt::Display for Unasked {
 
 /// The facts: these teams, and everybody whom they, the policies or `others` name.
 pub(super) fn directory(
-    teams: &BTreeMap<TeamSlug, Vec<Login>>,
+    known: &Memberships,
     policies: &[&Policy],
     others: impl IntoIterator<Item = Login>,
 ) -> Directory {
-    let mut logins: BTreeSet<Login> = others.into_iter().chain(teams.values().flatten().cloned()).collect();
+    let teams = &known.teams;
+    let in_teams: BTreeSet<Login> = teams.values().flatten().cloned().collect();
+    let mut logins: BTreeSet<Login> = others.into_iter().chain(in_teams.iter().cloned()).collect();
+    logins.extend(known.members.iter().flatten().cloned());
     for policy in policies {
         let Needs { logins: named, .. } = impact::named(policy);
         logins.extend(named);
@@ -159,8 +174,14 @@ pub(super) fn directory(
         let bot = login.as_str().ends_with("[bot]");
         (login.clone(), Account { id, login, bot })
     };
+    let (no_accounts, logins): (Vec<Login>, Vec<Login>) =
+        logins.into_iter().partition(|login| known.unknown.contains(login));
     let accounts: BTreeMap<Login, Account> = logins.into_iter().enumerate().map(account).collect();
-    let members = accounts.values().filter(|account| !account.bot).map(|account| account.id).collect();
+    let is_member = |login: &Login| {
+        known.members.as_ref().is_none_or(|members| members.contains(login)) || in_teams.contains(login)
+    };
+    let members = accounts.values().filter(|account| !account.bot && is_member(&account.login));
+    let members = members.map(|account| account.id).collect();
     let of_team = |(slug, logins): (&TeamSlug, &Vec<Login>)| {
         (slug.clone(), Some(logins.iter().filter_map(|login| accounts.get(login)).cloned().collect()))
     };
@@ -169,7 +190,11 @@ pub(super) fn directory(
         teams,
         members,
         suspended: BTreeSet::new(),
-        accounts: accounts.into_iter().map(|(login, account)| (login, Some(account))).collect(),
+        accounts: accounts
+            .into_iter()
+            .map(|(login, account)| (login, Some(account)))
+            .chain(no_accounts.into_iter().map(|login| (login, None)))
+            .collect(),
     }
 }
 
@@ -177,7 +202,11 @@ pub(super) fn directory(
 pub(super) fn lines(crowd: &Crowd, directory: &Directory) -> Vec<String> {
     let line = |principal: &Principal| match principal {
         Principal::Everyone => "everyone in the organisation".to_owned(),
-        Principal::User(login) => login.to_string(),
+        Principal::User(login) => match directory.account(login) {
+            None => format!("{login}: there is no such account"),
+            Some(account) if !directory.is_member(account) => format!("{login}: not in the organisation"),
+            Some(_) => login.to_string(),
+        },
         Principal::Team(slug) => match directory.teams.get(slug) {
             None => format!("{principal}: who is in it is not known here"),
             Some(members) => {

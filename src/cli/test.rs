@@ -142,8 +142,9 @@ fn covered(coverage: &Coverage) -> String {
         format!("{covered} of {all}")
     };
     let mut text = format!(
-        "Covered: {} roles, {} stages, {} values of conditions.\n",
+        "Covered: {} roles, {} emergency paths, {} stages, {} values of conditions.\n",
         share(Subject::is_role),
+        share(Subject::is_emergency_path),
         share(Subject::is_stage),
         share(Subject::is_condition)
     );
@@ -178,7 +179,8 @@ fn document(rehearsed: &[Rehearsed<'_>], left_out: usize, findings: &[Finding], 
             let (covered, all) = coverage.count(of_kind);
             json!({ "covered": covered, "of": all })
         };
-        document["coverage"] = json!({ "roles": share(Subject::is_role), "stages": share(Subject::is_stage),
+        document["coverage"] = json!({ "roles": share(Subject::is_role),
+            "emergency_paths": share(Subject::is_emergency_path), "stages": share(Subject::is_stage),
             "conditions": share(Subject::is_condition),
             "missing": coverage.gaps().map(ToString::to_string).collect::<Vec<_>>() });
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::facts::{self, Known, Shape};
-use super::{Failure, out};
+use super::{Failure, out, usage};
 use crate::access::impact;
 use crate::access::reach::{self, Abilities, Answer, Approvable, PolicyReach};
 use crate::policy::name::{Login, TeamSlug};
@@ -35,14 +36,17 @@ pub(super) fn run(args: &WhatCanArgs) -> Result<ExitCode, Failure> {
         Err(code) => return Ok(code),
     };
     let mut named: BTreeSet<Login> = impact::named(&policy).logins;
-    named.extend(policy.people.keys().chain(memberships.values().flatten()).cloned());
+    named.extend(policy.people.keys().chain(memberships.teams.values().flatten()).cloned());
     let directory = facts::directory(&memberships, &[&policy], [login.clone()]);
-    let Some(account) = directory.account(&login) else { return Ok(ExitCode::SUCCESS) };
+    let Some(account) = directory.account(&login) else {
+        let shown = tame(login.as_str());
+        return Err(usage(anyhow!("what is given says that there is no account `{shown}`: it can do nothing")));
+    };
     let abilities = reach::abilities(account, &policy, &directory);
     let changes = PolicyReach::of(&policy, &directory).map(|reach| reach.approvable(account)).unwrap_or_default();
     let near = if named.contains(&login) { None } else { suggest(login.as_str(), named.iter().map(Login::as_str)) };
     let unknown: BTreeSet<TeamSlug> = abilities.iter().flat_map(unknown_teams).chain(unknown_of(&changes)).collect();
-    let unasked = facts::unasked(memberships.keys(), &[&policy]);
+    let unasked = facts::unasked(memberships.teams.keys(), &[&policy]);
     match args.known.format {
         Shape::Json => {
             let unasked: Vec<&TeamSlug> = unasked.iter().map(|unasked| &unasked.team).collect();

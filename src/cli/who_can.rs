@@ -39,7 +39,7 @@ pub(super) fn run(args: &WhoCanArgs) -> Result<ExitCode, Failure> {
     let directory = facts::directory(&memberships, &[&policy], []);
     let reach = RoleReach::of(role, &policy, &directory);
     let changes = PolicyReach::of(&policy, &directory);
-    let unasked = facts::unasked(memberships.keys(), &[&policy]);
+    let unasked = facts::unasked(memberships.teams.keys(), &[&policy]);
     match args.known.format {
         Shape::Json => out::line(format_args!("{:#}", json(role, &reach, changes.as_ref(), &unasked)))?,
         Shape::Human => {

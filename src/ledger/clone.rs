@@ -52,7 +52,11 @@ impl std::fmt::Debug for LocalClone {
 impl LocalClone {
     /// The clone that `path` is in.
     pub fn at(path: &Path) -> Result<Self, CloneError> {
-        let repository = gix::discover(path).map_err(|_| CloneError::None(path.to_owned()))?;
+        let none = || CloneError::None(path.to_owned());
+        let found = gix::discover(path).map_err(|_| none())?;
+        // A replacement would show something else than what is in the history, here only.
+        let options = found.open_options().clone().config_overrides(["core.useReplaceRefs=false"]);
+        let repository = gix::open_opts(found.git_dir(), options).map_err(|_| none())?;
         Ok(Self { repository })
     }
 

@@ -38,7 +38,7 @@ macro_rules! codes {
 
 codes! {
     Encoding = "DP0101", "The file is not plain UTF-8 text", "Files are UTF-8 without a byte order mark of another encoding and without NUL. Save the file as UTF-8.";
-    TooLarge = "DP0102", "The file is too large to be read", "A policy file may have 256 KiB, a file of facts too. Split the policy into several files.";
+    TooLarge = "DP0102", "The file is too large to be read", "A policy file may have 256 KiB, a file of facts too; all policy files together 4 MiB, in 2000 files. Split a file into several; make what is alike from a table by `for_each`.";
     Syntax = "DP0103", "The YAML cannot be read", "The text is no YAML, or uses what is refused because it hides meaning: anchors, aliases, several documents in one file, deep nesting.";
     UnknownKey = "DP0104", "A key is not known", "Keys are never ignored: a misspelt key would silently mean nothing. Check the spelling against the reference.";
     DuplicateKey = "DP0105", "A key is there twice", "Only one of them could count, and readers could not tell which. Remove one.";
@@ -117,7 +117,7 @@ codes! {
     NotAnExtension = "DP0510", "The pull request does not extend what it should", "Daypass opens it to change the duration of a running grant and nothing else, and only that is judged as an extension. If somebody changed more on its branch, close it and comment `/daypass extend 1h` again.";
     PolicyNotInForce = "DP0511", "The pull request would bring a policy along that nobody approved", "The default branch holds a change of the policy that came without approval, and does not count. Daypass takes it back by a pull request of its own; then this one is judged again. Or undo it here.";
     PolicyBranchBehind = "DP0512", "The default branch has changed the same policy file since", "What is merged would be neither what the reviewers read nor what is there now. Bring the branch up to date and have it approved as it is then.";
-    UnusedGroup = "DP0601", "A group is never used", "No role, rule or other group names it. Use it or remove it.";
+    UnusedGroup = "DP0601", "A group is never used", "No role, rule, other group or expression names it. Use it or remove it.";
     UnusedTarget = "DP0602", "A target is never used", "No role gives anything on it. Use it or remove it.";
     UnusedTemplate = "DP0603", "A template or table is never used", "Nothing extends the template, or no `for_each` names the table. Use it or remove it.";
     CriticalWithoutApproval = "DP0604", "A critical role may need nobody's approval", "Its approval rule has no stage, or every stage has a `when` that may be false. Add a stage that always counts.";

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::condition::Expression;
+use super::condition::{Expression, Template};
 use super::entitlement::{AccessTemplate, EntitlementTemplate};
 use super::model::{Approval, Policy, Risk, Role, Stage};
 use super::name::{ApprovalName, CalendarName, GroupName, Login, ParamName, RoleName, TargetName};
@@ -115,7 +115,7 @@ pub(super) struct Places<'a> {
 
 /// Looks over a policy without errors.
 pub(super) fn lint(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Remark> {
-    let mut remarks = unused(places, used);
+    let mut remarks = unused(policy, places, used);
     for (name, rule) in &policy.approvals {
         if let Some(spot) = places.approvals.get(name) {
             remarks.extend(rules::remarks(spot, rule, policy));
@@ -131,10 +131,18 @@ pub(super) fn lint(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Rema
     remarks
 }
 
-fn unused(places: Places<'_>, used: &Used) -> Vec<Remark> {
+fn unused(policy: &Policy, places: Places<'_>, used: &Used) -> Vec<Remark> {
     let mut remarks = Vec::new();
+    let stages = policy.approvals.values().flat_map(|rule| &rule.stages);
+    let whens = stages.filter_map(|stage| stage.when.as_ref());
+    let conditions = policy.roles.values().flat_map(|role| &role.conditions).map(|condition| &condition.expression);
+    let entitlements = policy.roles.values().flat_map(|role| &role.entitlements);
+    let texts = entitlements.flat_map(|entitlement| entitlement.access.texts());
+    let asking: Vec<&Expression> = whens.chain(conditions).chain(texts.flat_map(Template::expressions)).collect();
+    let asked_for = |name: &GroupName| asking.iter().any(|one| one.reads().may_ask_for_group(name.as_str()));
     let mut say = |spot: &Spot, code, message| remarks.push(Remark::about(spot, code, message));
-    for (name, spot) in places.groups.iter().filter(|(name, _)| !used.groups.contains(name)) {
+    let unused = |name: &GroupName| !used.groups.contains(name) && !asked_for(name);
+    for (name, spot) in places.groups.iter().filter(|(name, _)| unused(name)) {
         say(spot, Code::UnusedGroup, format!("group `{name}` is never used"));
     }
     for (name, spot) in places.targets.iter().filter(|(name, _)| !used.targets.contains(name)) {
@@ -308,7 +316,7 @@ fn unused_params(owner: &Spot, role: &Role, policy: &Policy, places: Places<'_>)
 }
 
 fn params_of(entitlement: &EntitlementTemplate) -> BTreeSet<String> {
-    entitlement.access.texts().into_iter().flat_map(super::condition::Template::params).collect()
+    entitlement.access.texts().into_iter().flat_map(Template::params).collect()
 }
 
 /// What an entitlement says, for comparison.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 
-use super::{Code, Finding, Severity};
+use super::{Code, Finding, Place, Severity};
 
 /// The shapes findings can be printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,11 +39,17 @@ pub(crate) fn json(finding: &Finding) -> serde_json::Value {
         "file": finding.file,
         "line": finding.place.line,
         "column": finding.place.column,
+        "end_column": end_column(finding.place),
         "severity": finding.severity,
         "code": finding.code,
         "message": finding.message,
         "help": finding.help,
     })
+}
+
+/// The column behind the last character; 0 if it is not known.
+fn end_column(place: Place) -> u32 {
+    if place.column > 0 && place.length > 0 { place.column.saturating_add(place.length) } else { 0 }
 }
 
 /// <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
@@ -149,6 +155,10 @@ fn github(finding: &Finding) -> String {
     }
     if finding.place.column > 0 {
         place.push_str(&format!(",col={}", finding.place.column));
+    }
+    if end_column(finding.place) > 0 {
+        // Here it is the last character itself, as in check runs.
+        place.push_str(&format!(",endColumn={}", end_column(finding.place) - 1));
     }
     let help = if finding.help.is_empty() { String::new() } else { format!("\n{}", finding.help) };
     format!("::{level} {place},title={}::{}", finding.code, data(&tame_lines(&format!("{}{help}", finding.message))))

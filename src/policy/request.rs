@@ -168,7 +168,8 @@ impl Reader<'_> {
     fn text(&mut self, field: &str, text: &At<String>, longest: usize) -> String {
         let place = text.place();
         self.places.insert(field.to_owned(), place);
-        let length = text.trim().chars().count();
+        // The blank of braille looks like nothing, too.
+        let length = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{2800}').chars().count();
         if length == 0 || length > longest {
             let message = format!("`{field}` must have 1 to {longest} characters; it has {length}");
             self.refuse(place, Code::BadText, message, "");

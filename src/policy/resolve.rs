@@ -27,6 +27,10 @@ use super::{Code, Duration, Finding, Place, Severity};
 
 /// The largest policy file that is read, in bytes.
 pub const POLICY_LIMIT: usize = 256 * 1024;
+/// The most policy files there may be.
+pub const MOST_FILES: usize = 2_000;
+/// The most bytes they may have together: what is made of them takes many times the room.
+pub const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// As many findings of one kind at one place are told one by one: a table makes the same mistake in every row.
 const ALIKE: usize = 3;
 
@@ -43,6 +47,9 @@ pub struct Loaded {
 
 /// Reads and resolves the files of `policies/`, by path. `configured` are the operator's targets; offline nobody knows them.
 pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<TargetName, TargetKind>>) -> Loaded {
+    if let Some(finding) = too_much(files) {
+        return Loaded { findings: vec![finding], ..Loaded::default() };
+    }
     let mut report = Report::default();
     let mut trees: Vec<Node> = Vec::new();
     for (path, bytes) in files {
@@ -77,6 +84,25 @@ pub fn load(files: &BTreeMap<String, Vec<u8>>, configured: Option<&BTreeMap<Targ
     findings.dedup();
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
     Loaded { policy: policy.filter(|_| !broken), findings: summed_up(findings), of_repository }
+}
+
+/// A policy that would take too much room is not read at all.
+fn too_much(files: &BTreeMap<String, Vec<u8>>) -> Option<Finding> {
+    let read = files.iter().filter(|(path, _)| path.ends_with(".yaml"));
+    let (count, bytes) = read.fold((0_usize, 0_usize), |(count, bytes), (_, file)| {
+        // Of a file that is too large by itself, nothing more is read.
+        (count + 1, bytes.saturating_add(if file.len() > POLICY_LIMIT { 0 } else { file.len() }))
+    });
+    let message = if count > MOST_FILES {
+        format!("the policy has {count} files; at most {MOST_FILES} are read")
+    } else if bytes > MOST_BYTES {
+        format!("the policy has {} KiB; at most {} KiB are read", bytes / 1024, MOST_BYTES / 1024)
+    } else {
+        return None;
+    };
+    let (code, severity) = (Code::TooLarge, Severity::Error);
+    let help = "Make what is alike from a table by `for_each`, or split the repository.".to_owned();
+    Some(Finding { file: "policies".to_owned(), place: Place::default(), severity, code, message, help })
 }
 
 /// Whether a file is written for this version. What another version means by its keys is not known, so nothing else is said of it.
@@ -249,7 +275,11 @@ impl Resolver<'_> {
         let mut allowed = Vec::new();
         for document in &documents {
             if let Some(settings) = &document.settings {
-                policy.settings = self.settings(settings);
+                let read = self.settings(settings);
+                // Of two, which is told, the first counts.
+                if self.settings.as_ref() == Some(&settings.spot) {
+                    policy.settings = read;
+                }
                 self.has_role_defaults |= settings.role_defaults.is_some();
                 allowed.extend(settings.allow.0.clone());
                 self.allowed.extend(settings.allow.0.iter().map(|(code, _)| **code));

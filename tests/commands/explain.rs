@@ -43,6 +43,15 @@ fn a_code_is_explained() {
 }
 
 #[test]
+fn codes_of_the_record_are_explained_like_those_of_a_policy() {
+    let (code, text, _) = explain(&["dp0702"]);
+    assert_eq!(code, Some(0));
+    assert!(text.starts_with("DP0702: An event was edited\n\n"), "{text}");
+    assert_eq!(explain(&["DP0712"]).0, Some(0));
+    assert!(explain(&["DP0713"]).2.contains("DP0701"));
+}
+
+#[test]
 fn an_unknown_code_brings_near_ones() {
     let (code, text, error) = explain(&["DP0299"]);
     assert_eq!((code, text.as_str()), (Some(2), ""));

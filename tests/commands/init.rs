@@ -36,6 +36,21 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
+fn nothing_is_written_through_a_link() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let behind = outside.path().join("behind.md");
+    for (link, to) in [("policies", outside.path()), ("README.md", behind.as_path())] {
+        std::os::unix::fs::symlink(to, folder.path().join(link)).unwrap();
+        let refused = daypass(folder.path(), &["init"]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(&format!("\n  {link}\n")), "{}", text(&refused.stderr));
+        std::fs::remove_file(folder.path().join(link)).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "nothing is outside");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+}
+
+#[test]
 fn the_organisation_is_that_of_the_clone() {
     let folder = tempfile::tempdir().unwrap();
     let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(folder.path()).output().unwrap();

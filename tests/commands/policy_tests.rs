@@ -64,7 +64,7 @@ fn the_starter_policy_passes_its_tests_and_they_show_all_of_it() {
       ok    logs of a service that has none
 
     16 tests passed.
-    Covered: 6 of 6 roles, 6 of 6 stages, 6 of 6 values of conditions.
+    Covered: 5 of 5 roles, 1 of 1 emergency paths, 6 of 6 stages, 6 of 6 values of conditions.
     "#);
 }
 
@@ -82,7 +82,7 @@ fn a_failure_shows_what_was_expected_and_what_was_found() {
               + found    true
 
     1 test passed, 1 failed.
-    Covered: 1 of 1 roles, 1 of 1 stages, 1 of 2 values of conditions.
+    Covered: 1 of 1 roles, 0 of 0 emergency paths, 1 of 1 stages, 1 of 2 values of conditions.
       - the condition of stage `owner` of `owner` is never false: request.duration > duration('1h')
     "#);
     let forgotten = test("a team is forgotten", true).replace("{ devs: [ann] }", "{ dev: [ann] }");
@@ -141,7 +141,10 @@ fn github_annotates_the_failing_expectation_and_no_name_escapes_its_annotation()
     let (code, text, _) = run(dir.path(), &["--format", "github"]);
     assert_eq!(code, Some(1));
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("::error file=policies/p.yaml,line=15,col=22,title=DP0216::the test"), "{text}");
+    assert!(
+        text.starts_with("::error file=policies/p.yaml,line=15,col=22,endColumn=26,title=DP0216::the test"),
+        "{text}"
+    );
     assert!(text.contains("%250A"), "{text}");
 }
 

@@ -114,6 +114,36 @@ fn who_can_says_what_is_not_known_and_names_people_where_it_is_told() {
 }
 
 #[test]
+fn who_is_no_member_or_no_account_can_do_nothing() {
+    let clone = Clone::new();
+    clone.write("given.yaml", &format!("{TEAMS}members: [erin]\nunknown_accounts: [bob]\n"));
+    let json = clone.json(&["who-can", "prod-break-glass", "--given", "given.yaml"]);
+    assert_eq!(json["break_glass"]["who"]["people"], serde_json::json!(["alice"]));
+    let (code, _, err) = clone.run(&["what-can", "bob", "--given", "given.yaml"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("there is no account `bob`"), "{err}");
+    let json = clone.json(&["what-can", "carol", "--given", "given.yaml"]);
+    let roles = json["roles"].as_array().unwrap();
+    let named = roles.iter().any(|role| role["role"] == "orders-db-reader");
+    assert!(!named, "the policy names her, but she is not in the organisation: {json:#}");
+    let (_, out, _) = clone.run(&["who-can", "orders-db-reader", "--given", "given.yaml"]);
+    assert!(out.contains("carol: not in the organisation"), "{out}");
+}
+
+#[test]
+fn a_replacement_that_is_in_no_history_does_not_hide_a_change() {
+    let clone = Clone::new();
+    clone.edit("policies/roles/everyday.yaml", "max_duration: 12h", "max_duration: 9h");
+    clone.commit("v2");
+    let (_, out, _) = clone.run(&["diff", "v1..v2"]);
+    assert!(out.contains("9h instead of 12h"), "{out}");
+    clone.git(&["replace", "v2", "v1"]);
+    let (code, out, err) = clone.run(&["diff", "v1..v2"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("9h instead of 12h"), "{out}");
+}
+
+#[test]
 fn a_misspelt_role_is_understood_and_refused() {
     let clone = Clone::new();
     let (code, _, err) = clone.run(&["who-can", "orders-db-raeder"]);

@@ -49,9 +49,31 @@ fn a_mistake_is_shown_with_its_place_in_every_format() {
     assert_eq!(code, Some(1));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json.to_string().contains("DP"), "{json}");
+    assert_eq!((&json[0]["column"], &json[0]["end_column"]), (&7.into(), &23.into()));
     let (code, github) = validate(&dir, &["--format", "github"]);
     assert_eq!(code, Some(1));
-    assert!(github.starts_with("::error file=grants/alice.yaml,line=1,"), "{github}");
+    assert!(github.starts_with("::error file=grants/alice.yaml,line=1,col=7,endColumn=22,"), "{github}");
+}
+
+#[test]
+fn settings_that_are_there_twice_are_told_and_the_first_count() {
+    let dir = tree(&[]);
+    std::fs::write(dir.path().join("policies/zz.yaml"), "settings: { merge: manual }\n").unwrap();
+    let (code, text) = validate(&dir, &["--format", "json"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DP0201") && !text.contains("DP0615"), "{text}");
+}
+
+#[test]
+fn a_policy_too_large_to_be_held_is_not_read() {
+    let dir = tree(&[]);
+    let large = format!("# {}\n", "x".repeat(200 * 1024));
+    for number in 0..21 {
+        std::fs::write(dir.path().join(format!("policies/large-{number}.yaml")), &large).unwrap();
+    }
+    let (code, text) = validate(&dir, &[]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DP0102") && text.contains("at most 4096 KiB are read"), "{text}");
 }
 
 #[test]

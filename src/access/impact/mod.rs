@@ -5,6 +5,8 @@
 //! stages and not by their names. With memberships known, rights are compared person by person; what is not known is named, never
 //! guessed.
 
+mod groups;
+mod readers;
 mod role;
 mod sentence;
 mod settings;
@@ -297,7 +299,12 @@ pub fn needs(old: &Policy, new: &Policy) -> Needs {
     }
     for name in old.groups.keys().chain(new.groups.keys()).collect::<BTreeSet<_>>() {
         let members = |policy: &'_ Policy| policy.groups.get(name).cloned().unwrap_or_default();
-        needs.add_if_different((&members(old), old), (&members(new), new));
+        let (before, after) = (members(old), members(new));
+        if written_out(&before, old) != written_out(&after, new) {
+            groups::add_needs(&mut needs, name, old);
+            groups::add_needs(&mut needs, name, new);
+        }
+        needs.add_if_different((&before, old), (&after, new));
     }
     needs
 }

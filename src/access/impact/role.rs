@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::readers::readers;
 use super::shift::who;
 use super::stages::of_role;
 use super::{About, Comparison, Danger, Right, Sentence, Topic};
@@ -98,10 +99,37 @@ impl Comparison<'_> {
         self.machines(about, old, new);
         self.entitlements(about, old, new);
         self.params(about, &old.params, &new.params);
+        self.words(old, new);
+    }
+
+    /// Compares what is no right by itself, but can be asked for by the role's expressions.
+    fn words(&mut self, old: &Role, new: &Role) {
+        let asking = |field: &str| -> BTreeSet<String> {
+            let both = [readers(old, self.old, &["role", field]), readers(new, self.new, &["role", field])];
+            both.into_iter().flatten().collect()
+        };
+        let mut found = Vec::new();
         if old.risk != new.risk {
-            let danger = if new.risk < old.risk { Danger::Medium } else { Danger::Narrower };
             let sentence =
                 Sentence::default().say(&format!("its risk is {} instead of {}", new.risk.as_str(), old.risk.as_str()));
+            let danger = if new.risk < old.risk { Danger::Medium } else { Danger::Narrower };
+            found.push((asking("risk"), danger, sentence));
+        }
+        let asking_for_words = asking("description");
+        // Words for people have no effect.
+        if old.description != new.description && !asking_for_words.is_empty() {
+            let sentence = Sentence::new("its description is {} instead of {}", &[&new.description, &old.description]);
+            found.push((asking_for_words, Danger::High, sentence));
+        }
+        for (asking, danger, sentence) in found {
+            // What an expression makes of it may be more than it was.
+            let (danger, sentence) = match asking.is_empty() {
+                true => (danger, sentence),
+                false => {
+                    let sentence = sentence.say("; expressions ask for it: ").list(asking.iter(), 5);
+                    (danger.max(Danger::High), sentence)
+                }
+            };
             self.effects.push(super::Effect { danger, topic: Topic::Risk, role: Some(new.name.clone()), sentence });
         }
     }

@@ -1,12 +1,10 @@
-//! What is not about one role: settings, who people are elsewhere, groups that expressions ask for, targets.
+//! What is not about one role: settings, who people are elsewhere, targets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::shift::difference;
+use super::readers::judges_by_name;
 use super::{About, Comparison, Danger, Sentence, Topic};
-use crate::access::reach::Crowd;
 use crate::policy::Policy;
-use crate::policy::condition::Template;
 use crate::policy::model::{MergeMethod, MergeMode, Person, Risk, Stage};
 use crate::policy::name::{Login, RoleName};
 
@@ -99,11 +97,23 @@ impl Comparison<'_> {
                 let (before, after) = (before.get(key).unwrap_or(&none), after.get(key).unwrap_or(&none));
                 self.person(login, key, before, after);
             }
+            self.order_of_names(login, old, new);
         }
     }
 
     fn person(&mut self, login: &Login, key: &str, before: &BTreeSet<String>, after: &BTreeSet<String>) {
         let path = format!("people.{login}.{key}");
+        // What an expression makes of a name may be more than it was, whether the name comes or goes.
+        let asking = if before == after { Vec::new() } else { self.asking_for(key) };
+        let least = match (asking.is_empty(), key) {
+            (true, _) => Danger::Narrower,
+            (false, "ssh") => Danger::High,
+            (false, _) => Danger::Medium,
+        };
+        let asked = match asking.is_empty() {
+            true => Sentence::default(),
+            false => Sentence::default().say("; expressions ask for it in: ").list(asking.iter(), 10),
+        };
         for name in after.difference(before) {
             let until_now = before.difference(after).next();
             let holder = self.holder(login, key, name);
@@ -114,22 +124,55 @@ impl Comparison<'_> {
                 (None, None) if key == "ssh_keys" || !before.is_empty() => Danger::High,
                 (None, None) => Danger::Low,
             };
-            let mut sentence = Sentence::new("{} is now {}", &[&path, name]);
+            let words = if after.len() > 1 { "{} has {} among others" } else { "{} is now {}" };
+            let mut sentence = Sentence::new(words, &[&path, name]);
             if let Some(other) = &holder {
                 sentence = sentence.then(Sentence::new(", the account of {}", &[other]));
             }
             if let Some(old) = until_now {
                 sentence = sentence.then(Sentence::new("; until now {}", &[old]));
             }
-            self.note_overall(danger, Topic::People, sentence);
+            self.note_overall(danger.max(least), Topic::People, sentence.then(asked.clone()));
         }
         if after.difference(before).next().is_none() {
             for name in before.difference(after) {
                 // Without the address, commits by it are nobody's.
                 let danger = if key == "email" { Danger::Low } else { Danger::Narrower };
-                self.note_overall(danger, Topic::People, Sentence::new("{} is no longer {}", &[&path, name]));
+                let sentence = Sentence::new("{} is no longer {}", &[&path, name]).then(asked.clone());
+                self.note_overall(danger.max(least), Topic::People, sentence);
             }
         }
+    }
+
+    /// `person.ssh[0]` is another name when the same names come in another order.
+    fn order_of_names(&mut self, login: &Login, old: &Person, new: &Person) {
+        let alike = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+        if old.ssh == new.ssh || alike(&old.ssh) != alike(&new.ssh) {
+            return;
+        }
+        let asking = self.asking_for("ssh");
+        if !asking.is_empty() {
+            let sentence = Sentence::new("{} comes in another order: ", &[&format!("people.{login}.ssh")])
+                .list(new.ssh.iter(), 10)
+                .say("; until now ")
+                .list(old.ssh.iter(), 10)
+                .say("; expressions ask for it in: ")
+                .list(asking.iter(), 10);
+            self.note_overall(Danger::High, Topic::People, sentence);
+        }
+    }
+
+    /// The roles in which an expression goes by somebody's names under a key, under either policy.
+    fn asking_for(&self, key: &str) -> Vec<RoleName> {
+        let path: &[&str] = match key {
+            "email" | "postgres" | "ssh" => &["person", key],
+            // No expression sees them.
+            "ssh_keys" => return Vec::new(),
+            _ => &["person", "other", key],
+        };
+        let both = [self.old, self.new].into_iter();
+        let asking = both.flat_map(|policy| policy.roles.values().filter(|role| judges_by_name(role, policy, path)));
+        asking.map(|role| role.name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Who else goes, or went, by this name.
@@ -138,31 +181,6 @@ impl Comparison<'_> {
         let mut others = everybody.filter(|(other, _)| *other != login);
         let found = others.find(|(_, person)| names(person).get(key).is_some_and(|names| names.contains(name)));
         found.map(|(other, _)| other.clone())
-    }
-
-    /// Groups matter by themselves only where an expression asks for them.
-    pub(super) fn groups(&mut self) {
-        let asking: Vec<&RoleName> = self.new.roles.keys().filter(|name| asks_for_groups(name, self.new)).collect();
-        if asking.is_empty() {
-            return;
-        }
-        let nobody = BTreeSet::new();
-        for name in self.old.groups.keys().chain(self.new.groups.keys()).collect::<BTreeSet<_>>() {
-            let crowd = |policy: &Policy| Crowd::of(policy.groups.get(name).unwrap_or(&nobody), policy, self.directory);
-            let (before, after) = (crowd(self.old), crowd(self.new));
-            let (joined, left) =
-                (difference(&after, &before, self.directory), difference(&before, &after, self.directory));
-            for (change, word, already) in [(joined, " joins", "already"), (left, " leaves", "still")] {
-                if !change.is_empty() {
-                    let sentence = change
-                        .who(already)
-                        .say(word)
-                        .then(Sentence::new(" group {}, which expressions can ask for in: ", &[name]))
-                        .list(asking.iter(), 10);
-                    self.note_overall(Danger::Medium, Topic::Groups, sentence);
-                }
-            }
-        }
     }
 
     pub(super) fn targets(&mut self) {
@@ -199,14 +217,4 @@ fn names(person: &Person) -> BTreeMap<String, BTreeSet<String>> {
         add(key, vec![value]);
     }
     names
-}
-
-/// Whether an expression of the role, or of its approval, may ask who is in a group.
-fn asks_for_groups(name: &RoleName, policy: &Policy) -> bool {
-    let Some(role) = policy.roles.get(name) else { return false };
-    let conditions = role.conditions.iter().map(|condition| &condition.expression);
-    let whens = super::stages::of_role(role, policy).iter().filter_map(|stage| stage.when.as_ref());
-    let texts = role.entitlements.iter().flat_map(|entitlement| entitlement.access.texts());
-    let mut expressions = conditions.chain(whens).chain(texts.flat_map(Template::expressions));
-    expressions.any(|expression| expression.membership().asks)
 }

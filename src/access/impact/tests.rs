@@ -5,6 +5,8 @@ use crate::access::facts::Account;
 use crate::policy::name::{Login, UserId};
 use crate::policy::{self, Request};
 
+mod asked;
+
 const POLICY: &str = "\
 settings: { policy_approval: owners }
 groups:
@@ -369,7 +371,10 @@ fn groups_matter_by_themselves_where_expressions_ask_for_them() {
     assert_eq!(effects_between(POLICY, &new, &acme()), [""; 0]);
     assert_eq!(
         effects_between(&asks(POLICY), &asks(&new), &acme()),
-        ["medium -: `bob` joins group `dba`, which expressions can ask for in: `reader`"]
+        [
+            "high reader: for `bob`: the condition `subject.groups.exists(g, g == 'dba')` is now met, so they can have it",
+            "neutral -: `bob` joins group `dba`, which expressions can ask for in: `reader`",
+        ]
     );
 }
 

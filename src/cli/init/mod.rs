@@ -1,5 +1,6 @@
 //! `daypass init`: a policy repository to begin with, checked and ready to push.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +33,13 @@ pub struct InitArgs {
 pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     let organisation = args.organisation.clone().or_else(|| origin(&args.path));
     let files = files(organisation.as_ref());
+    let links: BTreeSet<String> = files.iter().filter_map(|(path, _)| link_on(&args.path, path)).collect();
+    if !links.is_empty() {
+        let list: String = links.iter().map(|path| format!("\n  {path}")).collect();
+        return Err(usage(anyhow!(
+            "nothing was written, because these are symbolic links, and what is behind them is not in this folder:{list}\nMove them away, or write into another folder."
+        )));
+    }
     let in_the_way: Vec<String> = files
         .iter()
         .filter(|(path, content)| std::fs::read(args.path.join(path)).is_ok_and(|there| there != *content))
@@ -58,6 +66,14 @@ pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     out::line("  daypass validate && daypass test")?;
     out::line("commit, and push. The README of Daypass says how to run the server.")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first part of `path` below `root` that is a symbolic link.
+fn link_on(root: &Path, path: &str) -> Option<String> {
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    let mut parts = ends.filter_map(|end| path.get(..end));
+    let is_link = |part: &&str| std::fs::symlink_metadata(root.join(part)).is_ok_and(|there| there.is_symlink());
+    parts.find(is_link).map(str::to_owned)
 }
 
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod limits;
 mod literals;
 mod logic;
 mod membership;
+mod reads;
 mod scope;
 mod shape;
 mod source;
@@ -27,6 +28,7 @@ use cel::common::ast::{Expr, LiteralValue};
 use cel::{IdedExpr, Value};
 
 pub use membership::Membership;
+pub use reads::Reads;
 pub use scope::{PullRequestScope, RequestScope, RoleScope, Scope, SubjectScope};
 pub use source::Span;
 pub use template::Template;
@@ -50,6 +52,7 @@ struct Compiled {
     /// Those of them of which it asks whether they are there.
     guarded: BTreeSet<String>,
     membership: Membership,
+    reads: Reads,
     /// What it always is where it was compiled for, if that is certain.
     truth: Option<bool>,
 }
@@ -158,6 +161,7 @@ impl Expression {
         let places = Source::new(source, places);
         let (membership, nameless) = membership::membership(&tree);
         let nameless: Vec<Problem> = nameless.into_iter().map(|node| nameless_teams(places.span(node))).collect();
+        let reads = Reads::of(&tree);
         let (mut patterns, mut wrong) = (Vec::new(), Vec::new());
         eval::compile_patterns(&mut tree, &mut patterns, &mut wrong);
         let work = limits::work(&tree, limits::Lengths::USUAL);
@@ -182,7 +186,7 @@ impl Expression {
             problems.extend(nameless.into_iter().filter(|problem| !told.contains(&problem.span)));
         }
         problems.sort_by_key(|problem| problem.span);
-        let compiled = Arc::new(Compiled { program, params, guarded, membership, truth });
+        let compiled = Arc::new(Compiled { program, params, guarded, membership, reads, truth });
         Checked::new(Some(Self { source: source.to_owned(), compiled }), problems)
     }
 
@@ -199,6 +203,11 @@ impl Expression {
     /// What it asks about the teams and groups of the subject.
     pub fn membership(&self) -> &Membership {
         &self.compiled.membership
+    }
+
+    /// What it may depend on.
+    pub fn reads(&self) -> &Reads {
+        &self.compiled.reads
     }
 
     /// What it always is in the environment it was compiled for, whoever asks for whatever, if that is certain.

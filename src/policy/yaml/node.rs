@@ -9,6 +9,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 use serde_yaml::{Options, Spanned, budget, options};
 
+use super::super::request::is_deceptive;
 use super::super::{Code, Finding, Place, Severity};
 
 /// A place and the file it is in.
@@ -213,7 +214,24 @@ pub(crate) fn read(file: &str, bytes: &[u8], limit: usize) -> Result<Node, Findi
             _ => refuse(Code::Syntax, place, message, &help),
         }
     })?;
+    if let Some((line, column, c)) = hidden_in_comment(text) {
+        let place = Place { line: number(line as u64 + 1), column: number(column as u64 + 1), length: 1 };
+        let message = format!("the comment has the invisible or control character U+{:04X}", u32::from(c));
+        return Err(refuse(Code::HiddenText, place, message, Code::HiddenText.explanation()));
+    }
     Ok(Tree { file: file.into(), text }.node(raw))
+}
+
+/// The first character behind a `#` that turns or hides what reviewers see: where, and which. Texts are looked at where they are
+/// read; a `#` in one may begin a comment for all that is known here, and what hides in it is refused all the same.
+fn hidden_in_comment(text: &str) -> Option<(usize, usize, char)> {
+    text.split('\n').enumerate().find_map(|(line, text)| {
+        let mut behind = false;
+        text.chars().enumerate().find_map(|(column, c)| {
+            behind |= c == '#';
+            (behind && is_deceptive(c)).then_some((line, column, c))
+        })
+    })
 }
 
 /// The library's sentence without the place, which a finding carries by itself.
