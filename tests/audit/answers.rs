@@ -125,8 +125,11 @@ async fn without_a_branch_it_says_what_to_do() {
     for command in [&["log"][..], &["verify"], &["show", "x"], &["who", "x", "--at", "2026-11-30"], &["export"]] {
         let (code, out, complaint) = clone.audit(command);
         assert_eq!((code, out.as_str()), (2, ""), "{command:?}");
-        assert!(complaint.contains("git fetch origin daypass/ledger"), "{complaint}");
+        assert!(complaint.contains("git fetch origin daypass/ledger:daypass/ledger"), "{complaint}");
     }
+    // The advice is good.
+    clone.git(&["fetch", "-q", "origin", "daypass/ledger:daypass/ledger"]);
+    assert_eq!(clone.audit(&["verify"]).0, 0);
     let nowhere = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_daypass"))
         .args(["audit", "log", "-C"])
