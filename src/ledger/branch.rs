@@ -54,6 +54,8 @@ pub struct LedgerBranch<'a> {
     pub tip: ObjectId,
     /// The ref it was found by.
     pub name: String,
+    /// Another ref of the clone that holds another ledger, neither older nor newer than this one.
+    pub other: Option<String>,
 }
 
 /// A place in the ledger.
@@ -102,7 +104,7 @@ pub(crate) fn is_bot(author: &str) -> bool {
 }
 
 impl LocalClone {
-    /// The ledger's branch: the local one, or else that of a remote, `origin` first.
+    /// The ledger's branch: the local one, or else that of a remote, `origin` first; and that one if the local one is merely older.
     pub fn ledger(&self) -> Result<LedgerBranch<'_>, CloneError> {
         let remotes = self.repository.remote_names().into_iter().map(|name| name.to_string());
         let others = remotes.map(|remote| format!("refs/remotes/{remote}/{BRANCH}"));
@@ -111,10 +113,28 @@ impl LocalClone {
             let found = self.repository.try_find_reference(&name).map_err(broken)?;
             if let Some(mut reference) = found {
                 let tip = reference.peel_to_id().map_err(broken)?.detach();
-                return Ok(LedgerBranch { clone: self, tip, name });
+                let mut branch = LedgerBranch { clone: self, tip, name, other: None };
+                self.hold_against_origin(&mut branch)?;
+                return Ok(branch);
             }
         }
         Err(CloneError::NoLedger(BRANCH))
+    }
+
+    /// A local branch stays behind when others are fetched.
+    fn hold_against_origin(&self, branch: &mut LedgerBranch<'_>) -> Result<(), CloneError> {
+        let name = format!("refs/remotes/origin/{BRANCH}");
+        let Some(mut origin) = self.repository.try_find_reference(&name).map_err(broken)? else { return Ok(()) };
+        let tip = origin.peel_to_id().map_err(broken)?.detach();
+        if tip == branch.tip {
+            return Ok(());
+        }
+        match self.common(tip, branch.tip) {
+            Some(common) if common == branch.tip => (branch.tip, branch.name) = (tip, name),
+            Some(common) if common == tip => {}
+            _ => branch.other = Some(name),
+        }
+        Ok(())
     }
 
     /// Whether the clone lacks the older history.

@@ -120,6 +120,10 @@ pub fn verify(clone: &LocalClone, now: DateTime<Utc>) -> Result<Verified, CloneE
         let message = "the clone is shallow: what is older than it reaches is not looked at (`git fetch --unshallow`)";
         found.add(FaultCode::Partial, Severity::Warning, None, message.to_owned());
     }
+    if let Some(other) = &branch.other {
+        let message = format!("`{}` is looked at; `{other}` is not a part of it, nor it of that", branch.name);
+        found.add(FaultCode::Partial, Severity::Warning, None, message);
+    }
     let history = history::read(clone, branch.tip, &mut found)?;
     let wanted = history.quotes.iter().map(|quote| quote.seq).collect();
     let (claims, newest, events) = chain::read(&branch, &wanted, &mut found)?;
