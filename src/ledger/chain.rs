@@ -2,10 +2,14 @@
 //!
 //! Lines are canonical JSON (RFC 8785), so that a line has one form and its hash can be computed again by anybody.
 
+use chrono::Datelike;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::event::Event;
+
+/// The largest number an event can have: larger ones are not exact in JSON.
+const LARGEST_SEQ: u64 = (1 << 53) - 1;
 
 /// The longest line that is read, in bytes: far more than any event has.
 pub const LONGEST_LINE: usize = 1 << 20;
@@ -56,6 +60,9 @@ pub enum LineError {
     /// It is too long.
     #[error("it is longer than {LONGEST_LINE} bytes")]
     TooLong,
+    /// The whole file is something else than a plain file.
+    #[error("the file is a link, a program or a folder, and not read: Daypass writes plain files")]
+    Mode,
 }
 
 /// A value in canonical form.
@@ -104,8 +111,15 @@ impl Entry {
         let right = digest(&object) == hash;
         let seq = object.remove("seq").and_then(|seq| seq.as_u64()).ok_or_else(|| missing("seq"))?;
         let prev = text(&mut object, "prev")?;
-        let event =
+        if seq > LARGEST_SEQ {
+            return Err(LineError::Shape("`seq` is larger than any number of events".to_owned()));
+        }
+        let event: Event =
             serde_json::from_value(Value::Object(object)).map_err(|error| LineError::Shape(error.to_string()))?;
+        // RFC 3339 has no others, and times far away cannot be counted with.
+        if !(0..=9999).contains(&event.at.year()) {
+            return Err(LineError::Shape("`at` is not in the years 0 to 9999".to_owned()));
+        }
         let fault = match (right, form) {
             (false, _) => Some(LineError::Hash),
             (true, false) => Some(LineError::Form),
@@ -149,6 +163,18 @@ mod tests {
     fn an_edited_line_does_not_fit_its_hash() {
         let (line, _) = link(&Link::default(), &body("expired"));
         assert_eq!(Entry::read(line.replace("expired\"", "revoked\"").as_bytes()), Err(LineError::Hash));
+    }
+
+    #[test]
+    fn numbers_and_times_nobody_can_count_with_are_refused() {
+        for at in ["+262142-12-31T23:59:59Z", "-262143-01-01T00:00:00Z", "+10000-01-01T00:00:00Z"] {
+            let mut body = body("expired");
+            body["at"] = json!(at);
+            let (line, _) = link(&Link::default(), &body);
+            assert!(matches!(Entry::read(line.as_bytes()), Err(LineError::Shape(_))), "{at}");
+        }
+        let far = Link { seq: LARGEST_SEQ, ..Link::default() };
+        assert!(matches!(Entry::read(link(&far, &body("expired")).0.as_bytes()), Err(LineError::Shape(_))));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum CloneError {
     Unrelated(String, String),
     /// It has no branch of the ledger.
     #[error(
-        "this clone has no branch {0}: bring it with `git fetch origin {0}`; if there is none on GitHub either, Daypass has written nothing yet, or somebody deleted it"
+        "this clone has no branch {0}: bring it with `git fetch origin {0}:{0}`; if there is none on GitHub either, Daypass has written nothing yet, or somebody deleted it"
     )]
     NoLedger(&'static str),
     /// Something in it cannot be read.

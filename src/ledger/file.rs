@@ -41,6 +41,15 @@ impl LedgerFile {
         Self { part: self.part + 1, ..self }
     }
 
+    /// Whether a folder of the branch is of a year, or of a month.
+    pub fn may_be_in(folder: &str) -> bool {
+        let digits = |text: &str, many: usize| text.len() == many && text.bytes().all(|byte| byte.is_ascii_digit());
+        match folder.split_once('/') {
+            None => digits(folder, 4),
+            Some((year, month)) => digits(year, 4) && digits(month, 2),
+        }
+    }
+
     /// The file at a path of the branch, if it is one of the ledger.
     pub fn at(path: &str) -> Option<Self> {
         let (year, rest) = path.strip_suffix(".jsonl")?.split_once('/')?;

@@ -71,6 +71,9 @@ pub struct Life {
     pub access: BTreeMap<String, Vec<Interval>>,
     /// The targets of these.
     pub targets: BTreeMap<String, String>,
+    /// Access the subject had before Daypass, by entitlement, and since when that is known. It does not end with the grant.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub standing: BTreeMap<String, DateTime<Utc>>,
     /// What the subject was seen to do with it, in order of time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<Used>,
@@ -110,16 +113,22 @@ impl Lives {
                 let at = read(&details["ended_at"]).unwrap_or(event.at);
                 life.ended = Some((at, details["reason"].as_str().unwrap_or_default().to_owned()));
             }
-            EventKind::Applied | EventKind::Joined if details["standing"] != true => {
+            EventKind::Applied | EventKind::Joined => {
                 let Some(entitlement) = read::<Entitlement>(&details["entitlement"]) else { return };
                 let name = entitlement.to_string();
                 life.targets.insert(name.clone(), entitlement.target.to_string());
+                if details["standing"] == true {
+                    life.standing.entry(name).or_insert(event.at);
+                    return;
+                }
                 let intervals = life.access.entry(name).or_default();
                 if intervals.last().is_none_or(|last| last.to.is_some()) {
                     intervals.push(Interval { from: event.at, to: None });
                 }
             }
-            EventKind::Removed | EventKind::Left => {
+            // What is not given again is gone, since some time before it was noticed.
+            EventKind::Drifted if details["repaired"] == true => {}
+            EventKind::Removed | EventKind::Left | EventKind::Drifted => {
                 let Some(entitlement) = read::<Entitlement>(&details["entitlement"]) else { return };
                 let name = entitlement.to_string();
                 life.targets.insert(name.clone(), entitlement.target.to_string());
@@ -152,7 +161,7 @@ impl Lives {
         self.0.retain(|_, life| {
             let ended = life.ended.as_ref().is_some_and(|(ended, _)| *ended <= at);
             let open = life.access.values().flatten().any(|interval| interval.to.is_none_or(|to| at < to));
-            !ended || open
+            !ended || open || !life.standing.is_empty()
         });
     }
 }
@@ -199,6 +208,29 @@ mod tests {
 
     fn at(minutes: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).unwrap()
+    }
+
+    #[test]
+    fn what_alice_had_before_stays_and_what_somebody_took_from_her_is_gone() {
+        let event = |kind, minutes, mut details: Value| {
+            details["grant"] = json!("alice-orders#1");
+            details["entitlement"] =
+                json!({ "target": "orders-db", "access": { "postgres": { "role": "r", "login": "alice" } } });
+            Event::new(&"acme/access".parse().unwrap(), kind, "alice-orders#1", "x", at(minutes), details)
+        };
+        let had = |events: &[Event], minutes: i64| {
+            let mut lives = Lives::default();
+            events.iter().for_each(|event| lives.take(event));
+            lives.forget_over(at(minutes));
+            lives.0.get("alice-orders#1").map(|life| (life.had(at(minutes)).count(), life.standing.len()))
+        };
+        let given = event(EventKind::Applied, 1, json!({}));
+        let ended = event(EventKind::Ended, 120, json!({ "reason": "expired", "ended_at": at(120) }));
+        let standing = event(EventKind::Applied, 1, json!({ "standing": true }));
+        assert_eq!(had(&[standing, ended], 130), Some((0, 1)));
+        let drifted = |repaired: bool| event(EventKind::Drifted, 60, json!({ "repaired": repaired }));
+        assert_eq!(had(&[given.clone(), drifted(false)], 61), Some((0, 0)));
+        assert_eq!(had(&[given, drifted(true)], 61), Some((1, 0)));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What an auditor asks.
 
 use chrono::TimeDelta;
+use daypass::ledger::{Entry, Link, link};
 use serde_json::Value;
 
-use crate::clone::{Clone, FILE};
+use crate::clone::{Clone, FILE, at, chained};
 use crate::support::world::World;
 use crate::{ORDERS, a_clone, a_morning};
 
@@ -125,8 +126,11 @@ async fn without_a_branch_it_says_what_to_do() {
     for command in [&["log"][..], &["verify"], &["show", "x"], &["who", "x", "--at", "2026-11-30"], &["export"]] {
         let (code, out, complaint) = clone.audit(command);
         assert_eq!((code, out.as_str()), (2, ""), "{command:?}");
-        assert!(complaint.contains("git fetch origin daypass/ledger"), "{complaint}");
+        assert!(complaint.contains("git fetch origin daypass/ledger:daypass/ledger"), "{complaint}");
     }
+    // The advice is good.
+    clone.git(&["fetch", "-q", "origin", "daypass/ledger:daypass/ledger"]);
+    assert_eq!(clone.audit(&["verify"]).0, 0);
     let nowhere = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_daypass"))
         .args(["audit", "log", "-C"])
@@ -214,4 +218,76 @@ async fn the_report_arranges_the_evidence_by_the_controls_of_a_framework() {
     );
     let (code, _, complaint) = clone.audit(&["report", "--control", "sox"]);
     assert_eq!((code, complaint.contains("iso27001")), (2, true), "{complaint}");
+}
+
+#[tokio::test]
+async fn a_local_branch_that_stayed_behind_is_not_taken_for_the_ledger() {
+    let clone = a_clone().await;
+    let newest = clone.audit(&["log"]).1;
+    clone.git(&["branch", "-q", "daypass/ledger", "origin/daypass/ledger~1"]);
+    assert_eq!(clone.audit(&["log"]).1, newest);
+    let (_, found) = clone.verify();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The ledger is read as it is: only `verify` asks who wrote it.
+#[tokio::test]
+async fn who_had_it_before_daypass_still_has_it_and_who_lost_it_on_the_target_has_not() {
+    let clone = a_clone().await;
+    let bodies = clone.bodies();
+    let applied = bodies.iter().position(|body| body["kind"] == "applied").unwrap();
+    let mut standing = bodies.clone();
+    standing[applied]["details"]["standing"] = true.into();
+    clone.writes_ledger(&chained(&standing), true);
+    for at in ["2026-11-30T11:00", "2026-11-30T13:00"] {
+        let who = clone.audit(&["who", "orders-db", "--at", at]).1;
+        assert!(who.contains("alice") && who.contains("since before Daypass"), "{who}");
+    }
+    let mut drifted = bodies.clone();
+    let mut gone = bodies[applied].clone();
+    (gone["kind"], gone["id"], gone["at"]) = ("drifted".into(), "x".into(), at("2026-11-30T10:30:00Z"));
+    gone["details"]["repaired"] = false.into();
+    drifted.insert(applied + 1, gone);
+    clone.writes_ledger(&chained(&drifted), true);
+    assert_eq!(clone.audit(&["who", "orders-db", "--at", "2026-11-30T11:00"]).1, "Nobody.\n");
+    let who = clone.audit(&["who", "orders-db-reader", "--at", "2026-11-30T11:00"]).1;
+    assert!(who.contains("what it gave was gone from the target"), "{who}");
+}
+
+#[tokio::test]
+async fn an_event_that_was_replaced_makes_every_answer_a_part() {
+    let clone = a_clone().await;
+    let (mut lines, bodies) = (clone.lines(), clone.bodies());
+    let granted = bodies.iter().position(|body| body["kind"] == "granted").unwrap();
+    let entry = Entry::read(lines[granted].as_bytes()).unwrap();
+    let mut body = bodies[granted].clone();
+    body["details"]["subject"]["login"] = "mallory".into();
+    lines[granted] = link(&Link { seq: entry.seq - 1, hash: entry.prev }, &body).0;
+    clone.writes_ledger(&lines, true);
+    for command in [&["log"][..], &["who", "orders-db", "--at", "2026-11-30T11:00"], &["report"], &["export"]] {
+        let (code, _, complaint) = clone.audit(command);
+        assert_eq!(code, 1, "{command:?}");
+        assert!(complaint.contains("1 do not fit what is around them, 0 events are missing"), "{complaint}");
+    }
+}
+
+/// Whatever a report is about, it counts lives as a whole.
+#[tokio::test]
+async fn a_report_about_a_role_or_a_person_counts_as_the_whole_one_does() {
+    let clone = a_clone().await;
+    for about in [&[][..], &["--role", "orders-db-reader"]] {
+        let page = clone.audit(&[&["report"], about].concat()).1;
+        for part in ["<b>2</b>requests", "<b>1</b>requests not granted", "<b>0</b>running now", "stage owner"] {
+            assert!(page.contains(part), "{part} is missing in {about:?}: {page}");
+        }
+    }
+    let page = clone.audit(&["report", "--person", "alice"]).1;
+    assert!(page.contains("<b>1</b>requests</div>") && page.contains("<b>0</b>requests not granted"), "{page}");
+    assert!(clone.audit(&["report", "--person", "dave"]).1.contains("<b>0</b>running now"));
+    let log = clone.audit(&["log", "--role", "orders-db-reader"]).1;
+    for kind in ["decided", "approved", "merged", "escalated"] {
+        assert!(log.contains(kind), "{kind} is missing in {log}");
+    }
+    let log = clone.audit(&["log", "--target", "orders-db"]).1;
+    assert!(log.contains("requested") && log.contains("decided") && !log.contains("bob"), "{log}");
 }

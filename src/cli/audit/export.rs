@@ -45,6 +45,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let clone = args.source.open()?;
     let branch = clone.ledger().map_err(super::failure)?;
     let format = if args.source.json { Form::Json } else { args.format };
+    let scope = args.filter.scope(&branch, false)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut written = begin(&mut out, format);
     let mut first = true;
@@ -52,7 +53,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
         if written.is_err() {
             return ControlFlow::Break(());
         }
-        if args.filter.takes(&entry) {
+        if args.filter.takes(&entry, &scope) {
             written = event(&mut out, format, &entry, first);
             first = false;
         }

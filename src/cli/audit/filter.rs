@@ -1,10 +1,14 @@
 //! Which events are asked for.
 
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
-use crate::ledger::{Entry, EventKind};
+use super::Failure;
+use crate::ledger::{Entry, EventKind, LedgerBranch};
 
 /// What events are asked for; all that is given must hold.
 #[derive(Debug, Args)]
@@ -46,24 +50,86 @@ pub(in crate::cli) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     midnight.map(|time| time.and_utc()).ok_or_else(|| "write 2026-11-30, 2026-11-30T14:00 or RFC 3339".to_owned())
 }
 
+/// Grants and pull requests that are asked for: some of their events name what is asked for, and the others belong to them.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    grants: HashSet<String>,
+    pulls: HashSet<u64>,
+}
+
+impl Scope {
+    fn add(&mut self, details: &Value) {
+        self.grants.extend(details["grant"].as_str().map(str::to_owned));
+        self.pulls.extend(pull_request(details));
+    }
+
+    /// Whether an event belongs to one of them. Of a pull request with several grants only those count that are asked for.
+    fn holds(&self, details: &Value) -> bool {
+        match details["grant"].as_str() {
+            Some(grant) => self.grants.contains(grant),
+            None => pull_request(details).is_some_and(|number| self.pulls.contains(&number)),
+        }
+    }
+}
+
 impl Filter {
+    /// What belongs to the role or target that is asked for; with `whole_lives` also to the person.
+    pub fn scope(&self, branch: &LedgerBranch<'_>, whole_lives: bool) -> Result<Scope, Failure> {
+        let mut scope = Scope::default();
+        let persons = whole_lives && self.person.is_some();
+        if self.role.is_none() && self.target.is_none() && !persons {
+            return Ok(scope);
+        }
+        super::read(branch, |entry| {
+            let details = &entry.event.details;
+            if self.is_named(details) && (!persons || self.is_with(details)) {
+                scope.add(details);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(scope)
+    }
+
+    /// Whether the role and the target that are asked for are in an event.
+    fn is_named(&self, details: &Value) -> bool {
+        self.role.as_ref().is_none_or(|role| roles(details).any(|known| known == role))
+            && self.target.as_ref().is_none_or(|target| targets(details).any(|known| known == target))
+    }
+
+    fn is_with(&self, details: &Value) -> bool {
+        self.person.as_ref().is_none_or(|person| names(details, person))
+    }
+
+    /// Whether an event belongs to a request or grant that is asked for, whoever and whatever it names itself.
+    pub fn takes_lives(&self, entry: &Entry, scope: &Scope) -> bool {
+        let details = &entry.event.details;
+        self.when_and_what(entry) && (self.is_named(details) && self.is_with(details) || scope.holds(details))
+    }
+
     /// Whether an event is one of those.
-    pub fn takes(&self, entry: &Entry) -> bool {
+    pub fn takes(&self, entry: &Entry, scope: &Scope) -> bool {
+        let details = &entry.event.details;
+        self.when_and_what(entry) && self.is_with(details) && (self.is_named(details) || scope.holds(details))
+    }
+
+    fn when_and_what(&self, entry: &Entry) -> bool {
         let (event, details) = (&entry.event, &entry.event.details);
         self.since.is_none_or(|since| since <= event.at)
             && self.until.is_none_or(|until| event.at < until)
             && (self.kind.is_empty() || self.kind.contains(&event.kind))
             && self.pull_request.is_none_or(|number| is_about(details, number))
-            && self.person.as_ref().is_none_or(|person| names(details, person))
-            && self.role.as_ref().is_none_or(|role| roles(details).any(|known| known == role))
-            && self.target.as_ref().is_none_or(|target| targets(details).any(|known| known == target))
     }
 }
 
 /// Whether an event is about a pull request, or the grant it brought.
 pub(super) fn is_about(details: &Value, number: u64) -> bool {
+    pull_request(details) == Some(number)
+}
+
+/// The pull request an event is about, or that brought the grant it is about.
+fn pull_request(details: &Value) -> Option<u64> {
     let of_grant = details["grant"].as_str().and_then(|grant| grant.split_once('#')?.1.parse().ok());
-    details["pull_request"].as_u64().or(of_grant) == Some(number)
+    details["pull_request"].as_u64().or(of_grant)
 }
 
 /// Whether somebody is among the people of an event, at whatever depth.

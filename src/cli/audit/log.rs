@@ -23,6 +23,7 @@ pub(super) struct LogArgs {
 pub(super) fn run(args: &LogArgs) -> Result<ExitCode, Failure> {
     let clone = args.source.open()?;
     let branch = clone.ledger().map_err(super::failure)?;
+    let scope = args.filter.scope(&branch, false)?;
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     let (mut written, mut count) = (Ok(()), 0_u64);
     if args.source.json {
@@ -32,7 +33,7 @@ pub(super) fn run(args: &LogArgs) -> Result<ExitCode, Failure> {
         if written.is_err() {
             return ControlFlow::Break(());
         }
-        if args.filter.takes(&entry) {
+        if args.filter.takes(&entry, &scope) {
             let comma = if count == 0 { "" } else { "," };
             count += 1;
             written = match args.source.json {

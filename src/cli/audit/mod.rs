@@ -80,22 +80,24 @@ pub(super) fn failure(error: CloneError) -> Failure {
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     unreadable: u64,
+    /// Lines that can be read, and were edited, moved or put in the place of others.
+    altered: u64,
     missing: u64,
     first: Option<String>,
 }
 
 impl Gaps {
     pub(super) fn are_some(&self) -> bool {
-        self.unreadable + self.missing > 0
+        self.unreadable + self.altered + self.missing > 0
     }
 
     /// Says so, and makes that the exit code.
     pub(super) fn tell(&self) -> ExitCode {
         let Some(first) = self.first.as_ref().filter(|_| self.are_some()) else { return ExitCode::SUCCESS };
         let told = format!(
-            "daypass: this is a part of what there was: {} lines of the ledger cannot be read, {} events are missing. First: {first}. \
+            "daypass: this is a part of what there was: {} lines of the ledger cannot be read, {} do not fit what is around them, {} events are missing. First: {first}. \
              `daypass audit verify` tells more.",
-            self.unreadable, self.missing
+            self.unreadable, self.altered, self.missing
         );
         out::beside(told);
         ExitCode::from(1)
@@ -108,22 +110,34 @@ impl Gaps {
     }
 }
 
-/// Reads all events in order, one at a time. Lines that were edited are read, and count as unreadable all the same.
+/// Reads all events in order, one at a time. Lines that were edited are read, and counted.
 pub(super) fn read(branch: &LedgerBranch<'_>, mut each: impl FnMut(Entry) -> ControlFlow<()>) -> Result<Gaps, Failure> {
     let mut gaps = Gaps::default();
-    let mut last = Link::default();
+    let (mut last, mut unread) = (Link::default(), 0_u64);
     let walked = branch.walk(|place, _, line| {
         let shown = format!("{}:{}", place.file, place.line);
         match line {
             Ok((entry, fault)) => {
-                if let Some(fault) = fault {
-                    gaps.unreadable += 1;
-                    gaps.note(|| format!("{shown}: {fault}"));
+                let next = last.seq + 1;
+                let wrong = match fault {
+                    Some(fault) => Some(fault.to_string()),
+                    None if entry.seq < next => Some(format!("event {} comes after event {}", entry.seq, last.seq)),
+                    None if entry.seq == next && entry.prev != last.hash => {
+                        Some(format!("event {} does not follow the event {} that is there", entry.seq, last.seq))
+                    }
+                    None => None,
+                };
+                if let Some(wrong) = wrong {
+                    gaps.altered += 1;
+                    gaps.note(|| format!("{shown}: {wrong}"));
                 }
-                if entry.seq > last.seq + 1 {
-                    gaps.missing += entry.seq - last.seq - 1;
+                // What could not be read is missing for that very reason.
+                let missing = entry.seq.saturating_sub(next).saturating_sub(unread);
+                if missing > 0 {
+                    gaps.missing += missing;
                     gaps.note(|| format!("{shown}: what came before event {} is missing", entry.seq));
                 }
+                unread = 0;
                 if entry.seq > last.seq {
                     last = entry.link();
                 }
@@ -131,13 +145,12 @@ pub(super) fn read(branch: &LedgerBranch<'_>, mut each: impl FnMut(Entry) -> Con
             }
             Err(error) => {
                 gaps.unreadable += 1;
+                unread += 1;
                 gaps.note(|| format!("{shown}: {error}"));
                 ControlFlow::Continue(())
             }
         }
     });
     walked.map_err(failure)?;
-    // What could not be read is missing for that very reason.
-    gaps.missing = gaps.missing.saturating_sub(gaps.unreadable);
     Ok(gaps)
 }

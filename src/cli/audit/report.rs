@@ -32,10 +32,12 @@ pub(super) struct ReportArgs {
 pub(super) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let clone = args.source.open()?;
     let branch = clone.ledger().map_err(super::failure)?;
+    // Counted are requests and grants with all that became of them.
+    let scope = args.filter.scope(&branch, true)?;
     let (mut report, mut newest) = (Report::default(), "nothing".to_owned());
     let gaps = read(&branch, |entry| {
         newest = format!("event {} {}", entry.seq, entry.hash);
-        if args.filter.takes(&entry) {
+        if args.filter.takes_lives(&entry, &scope) {
             report.take(entry.seq, &entry.event);
         }
         ControlFlow::Continue(())

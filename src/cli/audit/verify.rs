@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Failure, Source, failure, out};
+use crate::engine::clock::Clock;
 use crate::ledger::verify::{Fault, verify};
 use crate::policy::Severity;
 
@@ -20,9 +21,8 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let clone = args.source.open()?;
-    let verified = verify(&clone).map_err(failure)?;
-    let count = |severity: Severity| verified.findings.iter().filter(|fault| fault.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let verified = verify(&clone, Clock::system().now()).map_err(failure)?;
+    let (errors, warnings) = (verified.errors, verified.warnings);
     match args.source.json {
         true => out::line(serde_json::to_string_pretty(&verified.findings).unwrap_or_default())?,
         false => {

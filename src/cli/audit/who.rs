@@ -37,6 +37,8 @@ struct Holder {
     life: Life,
     /// What they had, with since when; nothing if no target had confirmed anything.
     had: Vec<(String, DateTime<Utc>)>,
+    /// What they had before Daypass, with when that was seen.
+    standing: Vec<(String, DateTime<Utc>)>,
 }
 
 pub(super) fn run(args: &WhoArgs) -> Result<ExitCode, Failure> {
@@ -62,7 +64,9 @@ pub(super) fn run(args: &WhoArgs) -> Result<ExitCode, Failure> {
     if !is_role && !is_target {
         return Err(usage(unknown(&args.name, known_roles.iter().chain(&known_targets))));
     }
-    let holders: Vec<Holder> = lives.0.into_iter().filter_map(|(grant, life)| holder(args, grant, life)).collect();
+    let mut told = BTreeSet::new();
+    let holders: Vec<Holder> =
+        lives.0.into_iter().filter_map(|(grant, life)| holder(args, grant, life, &mut told)).collect();
     let later = newest.is_none_or(|newest| newest < args.at);
     match args.source.json {
         true => out::line(format_args!(
@@ -84,7 +88,7 @@ pub(super) fn run(args: &WhoArgs) -> Result<ExitCode, Failure> {
     Ok(gaps.tell())
 }
 
-fn holder(args: &WhoArgs, grant: String, life: Life) -> Option<Holder> {
+fn holder(args: &WhoArgs, grant: String, life: Life, told: &mut BTreeSet<(String, String)>) -> Option<Holder> {
     let of_role = life.role.as_ref().is_some_and(|role| *role == args.name);
     let on_target = |name: &String| life.targets.get(name).is_some_and(|target| *target == args.name);
     let had: Vec<(String, DateTime<Utc>)> = life
@@ -92,7 +96,18 @@ fn holder(args: &WhoArgs, grant: String, life: Life) -> Option<Holder> {
         .filter(|(name, _)| of_role || on_target(name))
         .map(|(name, interval)| (name.clone(), interval.from))
         .collect();
-    (!had.is_empty() || of_role && life.is_live(args.at)).then_some(Holder { grant, life, had })
+    let live = life.is_live(args.at);
+    let subject = life.subject.as_ref().map(|subject| subject.id.to_string()).unwrap_or_default();
+    // What somebody has for good is told once, however often they were granted it.
+    let standing: Vec<(String, DateTime<Utc>)> = life
+        .standing
+        .iter()
+        .filter(|(name, _)| of_role || on_target(name))
+        .filter(|(name, _)| told.insert((subject.clone(), (*name).clone())) || live)
+        .map(|(name, seen)| (name.clone(), *seen))
+        .collect();
+    let any = !had.is_empty() || !standing.is_empty() || of_role && live;
+    any.then_some(Holder { grant, life, had, standing })
 }
 
 fn unknown<'a>(asked: &str, known: impl Iterator<Item = &'a String> + Clone) -> anyhow::Error {
@@ -116,18 +131,29 @@ impl Holder {
         let by = if approvers.is_empty() { "nobody".to_owned() } else { approvers.join(", ") };
         let mut line = format!("{who:<20} {role}{until}, by {}, approved by {by}", tell::text(&self.grant));
         match self.had.is_empty() {
+            true if !self.standing.is_empty() => {}
+            true if !life.access.is_empty() => line.push_str("; what it gave was gone from the target"),
             true => line.push_str("; no target had confirmed it"),
             false => self.had.iter().for_each(|(name, since)| {
                 line.push_str(&format!("\n{:<20} {} since {}", "", tell::text(name), tell::when(*since)));
             }),
+        }
+        for (name, seen) in &self.standing {
+            let (name, seen) = (tell::text(name), tell::when(*seen));
+            line.push_str(&format!(
+                "\n{:<20} {name} since before Daypass, as it was on {seen}; no grant ends that",
+                ""
+            ));
         }
         line
     }
 
     fn json(&self) -> Value {
         let had = self.had.iter().map(|(name, since)| json!({ "entitlement": name, "since": since }));
+        let standing =
+            self.standing.iter().map(|(name, seen)| json!({ "entitlement": name, "standing": true, "seen": seen }));
         json!({ "subject": self.life.subject, "grant": self.grant, "role": self.life.role, "window": self.life.window,
             "requester": self.life.requester, "approvers": self.life.approvers, "reason": self.life.reason,
-            "access": had.collect::<Vec<_>>() })
+            "access": had.chain(standing).collect::<Vec<_>>() })
     }
 }

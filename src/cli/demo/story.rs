@@ -216,7 +216,7 @@ async fn audit(stage: &Stage) -> anyhow::Result<()> {
     let clone = stage.dir.join("auditors-clone");
     let (from, to) = (repository.display().to_string(), clone.display().to_string());
     stage.git(&["clone", "-q", &from, &to]).await?;
-    let verified = verify(&LocalClone::at(&clone)?)?;
+    let verified = verify(&LocalClone::at(&clone)?, stage.sandbox.clock().now())?;
     let wrong = verified.findings.iter().find(|fault| fault.severity == Severity::Error);
     ensure!(wrong.is_none(), "the record is not whole: {wrong:?}");
     seen(format!(

@@ -1,13 +1,14 @@
 //! The commits of the ledger's branch: each may only append, and all are by the same App.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chrono::{DateTime, Utc};
 use gix::ObjectId;
 
 use super::fault::FaultCode;
 use super::{Claims, Found, SLACK, short};
-use crate::ledger::branch::{CommitFacts, LinePlace, TreeChange};
+use crate::ledger::branch::{CommitFacts, LinePlace, TreeChange, is_bot};
 use crate::ledger::chain::Entry;
 use crate::ledger::clone::{CloneError, LocalClone};
 use crate::ledger::file::LedgerFile;
@@ -15,6 +16,9 @@ use crate::policy::Severity;
 
 /// How many contents of files are kept: those of one commit are asked for again by the next.
 const KEPT: usize = 4;
+
+/// Files of more lines are not compared line by line: Daypass writes a few thousand into one.
+const MOST_LINES: usize = 100_000;
 
 /// Contents that were read last.
 #[derive(Default)]
@@ -34,47 +38,131 @@ impl Contents {
 }
 
 /// Looks at every commit from the tip back to the first one, along first parents; how many there are.
+///
+/// What Daypass found altered and put right is told as that, and only then: the commit on top of what was found has to be by the App,
+/// and may only append to what Daypass had left. From there on it is that line that is looked at, and what somebody else put in its
+/// place is told beside it.
 pub(super) fn read(clone: &LocalClone, tip: ObjectId, claims: &Claims, found: &mut Found) -> Result<usize, CloneError> {
-    let mut commits = 0;
-    let mut authors = Authors::default();
-    let mut contents = Contents::default();
-    // What Daypass noticed itself: from where it had left the branch to where it found it.
-    let noticed: HashMap<ObjectId, Option<ObjectId>> =
-        claims.altered.iter().filter_map(|(expected, found)| Some(((*found)?, *expected))).collect();
-    let mut until: Option<Option<ObjectId>> = None;
+    let mut look = Look {
+        clone,
+        app: the_app(clone, tip)?,
+        // What Daypass noticed itself: from where it had left the branch to where it found it.
+        noticed: claims.altered.iter().filter_map(|(expected, found)| Some(((*found)?, *expected))).collect(),
+        seen: HashSet::new(),
+        contents: Contents::default(),
+        authors: Authors::default(),
+        found,
+    };
     let mut next = clone.commit_facts(tip)?;
-    while let Some(commit) = next {
-        commits += 1;
-        until = match noticed.get(&commit.id) {
-            Some(expected) => Some(*expected),
-            None => until.filter(|expected| *expected != Some(commit.id)),
-        };
+    while let Some(commit) = next.take().filter(|commit| look.seen.insert(commit.id)) {
+        look.authors.look_at(&commit, Severity::Error);
         let parent = match commit.parents.first() {
             Some(parent) => clone.commit_facts(*parent)?,
             None => None,
         };
-        // Putting right changes lines, too.
-        let mended = parent.as_ref().is_some_and(|parent| noticed.contains_key(&parent.id));
-        let severity = if until.is_some() || mended { Severity::Warning } else { Severity::Error };
-        authors.look_at(&commit, until.is_some());
-        let changes = clone.tree_changes(parent.as_ref().map(|parent| parent.tree), commit.tree)?;
-        for change in &changes {
-            let between = match &parent {
-                Some(parent) => format!("between commits {} and {}", short(&parent.id), short(&commit.id)),
-                None => format!("in commit {}", short(&commit.id)),
-            };
-            if let Some((line, what)) = compare(clone, &mut contents, change)? {
-                let place = LedgerFile::at(&change.path).map(|file| LinePlace { file, line });
-                let told = if severity == Severity::Warning { "; Daypass noticed, and put it right" } else { "" };
-                let message = format!("{between} {what}{told}");
-                found.add(FaultCode::Rewritten, severity, place, message);
+        next = match parent {
+            Some(parent) => look.at(&commit, parent)?,
+            None => {
+                look.change(None, &commit, Severity::Error)?;
+                None
             }
-            newest(clone, &mut contents, change, &commit, found)?;
-        }
-        next = parent;
+        };
     }
-    authors.judge(found);
-    Ok(commits)
+    let Look { app, seen, authors, found, .. } = look;
+    if let Some(app) = app {
+        authors.judge(&app, found);
+    }
+    Ok(seen.len())
+}
+
+/// What is looked at, and what is known meanwhile.
+struct Look<'a> {
+    clone: &'a LocalClone,
+    app: Option<Identity>,
+    noticed: HashMap<ObjectId, Option<ObjectId>>,
+    seen: HashSet<ObjectId>,
+    contents: Contents,
+    authors: Authors,
+    found: &'a mut Found,
+}
+
+impl Look<'_> {
+    /// Looks at what a commit does to the one before it; where to go on.
+    fn at(&mut self, commit: &CommitFacts, parent: CommitFacts) -> Result<Option<CommitFacts>, CloneError> {
+        let Some(expected) = self.noticed.get(&parent.id).copied() else {
+            self.change(Some(&parent), commit, Severity::Error)?;
+            return Ok(Some(parent));
+        };
+        let expected = match expected {
+            Some(expected) => self.clone.commit_facts(expected)?,
+            None => None,
+        };
+        let by_app = self.app.as_ref().is_some_and(|app| *app == Identity::of(commit));
+        let again = expected.as_ref().is_some_and(|expected| self.seen.contains(&expected.id));
+        if !by_app || again || !self.restores(expected.as_ref(), commit)? {
+            let message = format!(
+                "an event says that Daypass put right what it found at commit {}, and commit {} on top of it does not do that",
+                short(&parent.id),
+                short(&commit.id)
+            );
+            self.found.error(FaultCode::Rewritten, None, message);
+            self.change(Some(&parent), commit, Severity::Error)?;
+            return Ok(Some(parent));
+        }
+        // Putting right changes lines, too.
+        self.change(Some(&parent), commit, Severity::Warning)?;
+        let until = expected.as_ref().and_then(|expected| self.clone.common(expected.id, parent.id));
+        let mut next = Some(parent);
+        while let Some(foreign) = next.filter(|foreign| Some(foreign.id) != until && self.seen.insert(foreign.id)) {
+            self.authors.look_at(&foreign, Severity::Warning);
+            let before = match foreign.parents.first() {
+                Some(before) => self.clone.commit_facts(*before)?,
+                None => None,
+            };
+            self.change(before.as_ref(), &foreign, Severity::Warning)?;
+            next = before;
+        }
+        Ok(expected)
+    }
+
+    /// Whether a commit holds what Daypass had left, and more of it at most. What it had left may be gone for good, or nothing.
+    fn restores(&mut self, expected: Option<&CommitFacts>, commit: &CommitFacts) -> Result<bool, CloneError> {
+        let Some(expected) = expected else { return Ok(true) };
+        let changes = self.clone.tree_changes(Some(expected.tree), commit.tree, &[])?;
+        for change in &changes.all {
+            if compare(self.clone, &mut self.contents, change)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(!changes.cut)
+    }
+
+    /// What a commit does besides appending.
+    fn change(
+        &mut self,
+        parent: Option<&CommitFacts>,
+        commit: &CommitFacts,
+        severity: Severity,
+    ) -> Result<(), CloneError> {
+        let told = if severity == Severity::Warning { "; Daypass noticed, and put it right" } else { "" };
+        let between = match parent {
+            Some(parent) => format!("between commits {} and {}", short(&parent.id), short(&commit.id)),
+            None => format!("in commit {}", short(&commit.id)),
+        };
+        let changes = self.clone.tree_changes(parent.map(|parent| parent.tree), commit.tree, &[])?;
+        if changes.cut {
+            let message = format!("{between} more was changed than can be looked at{told}");
+            self.found.add(FaultCode::Rewritten, severity, None, message);
+        }
+        for change in &changes.all {
+            if let Some((line, what)) = compare(self.clone, &mut self.contents, change)? {
+                let place = LedgerFile::at(&change.path).map(|file| LinePlace { file, line });
+                self.found.add(FaultCode::Rewritten, severity, place, format!("{between} {what}{told}"));
+            }
+            newest(self.clone, &mut self.contents, change, commit, severity, self.found)?;
+        }
+        Ok(())
+    }
 }
 
 /// What a change does besides appending, and at which line first.
@@ -83,33 +171,54 @@ fn compare(
     contents: &mut Contents,
     change: &TreeChange,
 ) -> Result<Option<(u32, String)>, CloneError> {
+    let path = crate::policy::render::tame(&change.path);
     if LedgerFile::at(&change.path).is_none() {
-        return Ok(Some((0, format!("`{}` was changed, which is no file of the ledger", change.path))));
+        return Ok(Some((0, format!("`{path}` was changed, which is no file of the ledger"))));
     }
-    let Some(after) = change.after else { return Ok(Some((0, format!("`{}` was removed", change.path)))) };
+    let Some(after) = change.after else { return Ok(Some((0, format!("`{path}` was removed")))) };
+    if !change.plain {
+        return Ok(Some((0, format!("`{path}` became something else than a plain file, and is not read"))));
+    }
     let Some(before) = change.before else { return Ok(None) };
+    if before == after {
+        return Ok(Some((0, format!("`{path}` became a plain file"))));
+    }
     let old = contents.get(clone, before)?.map(<[u8]>::to_vec);
     let (Some(old), Some(new)) = (old, contents.get(clone, after)?) else {
-        return Ok(Some((0, format!("`{}` became too large to be read", change.path))));
+        return Ok(Some((0, format!("`{path}` became too large to be read"))));
     };
-    if new.starts_with(&old) {
-        return Ok(None);
+    Ok(if new.starts_with(&old) { None } else { Some(difference(&old, new)) })
+}
+
+/// How two contents differ, and at which line first.
+fn difference(old: &[u8], new: &[u8]) -> (u32, String) {
+    let lines = |content: &'_ [u8]| content.iter().filter(|byte| **byte == b'\n').count();
+    let same = old.iter().zip(new).take_while(|(one, other)| one == other).count();
+    let first = u32::try_from(lines(new.get(..same).unwrap_or_default()) + 1).unwrap_or(u32::MAX);
+    if lines(old).max(lines(new)) > MOST_LINES {
+        return (first, "lines were changed, from this line on".to_owned());
     }
-    let lines = |content: &[u8]| -> Vec<Vec<u8>> { content.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect() };
-    let (old, new) = (lines(&old), lines(new));
-    let first = old.iter().zip(&new).take_while(|(one, other)| one == other).count();
-    let (mut had, mut has) = (old.clone(), new.clone());
-    had.sort();
-    has.sort();
-    let gone = old.iter().filter(|line| has.binary_search(line).is_err()).count();
-    let came = new.iter().filter(|line| had.binary_search(line).is_err()).count();
+    let sorted = |content: &'_ [u8]| {
+        let mut lines: Vec<u64> = content.split(|byte| *byte == b'\n').map(small_bytes).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let (had, has) = (sorted(old), sorted(new));
+    let gone = had.iter().filter(|line| has.binary_search(line).is_err()).count();
+    let came = has.iter().filter(|line| had.binary_search(line).is_err()).count();
     let what = match (gone, came) {
         (0, 0) => "lines were put in another order".to_owned(),
         (0, came) => format!("{came} lines were put in between"),
         (gone, 0) => format!("{gone} lines were dropped"),
         (gone, came) => format!("{gone} lines were replaced by {came} others"),
     };
-    Ok(Some((u32::try_from(first + 1).unwrap_or(u32::MAX), format!("{what}, from this line on"))))
+    (first, format!("{what}, from this line on"))
+}
+
+fn small_bytes(line: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    line.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// An event is not from after the commit it came with, which has the time of GitHub.
@@ -118,6 +227,7 @@ fn newest(
     contents: &mut Contents,
     change: &TreeChange,
     commit: &CommitFacts,
+    severity: Severity,
     found: &mut Found,
 ) -> Result<(), CloneError> {
     let (Some(file), Some(after)) = (LedgerFile::at(&change.path), change.after) else { return Ok(()) };
@@ -134,50 +244,68 @@ fn newest(
             short(&commit.id),
             commit.at.to_rfc3339()
         );
-        found.error(FaultCode::Clock, Some(LinePlace { file, line }), message);
+        found.add(FaultCode::Clock, severity, Some(LinePlace { file, line }), message);
     }
     Ok(())
+}
+
+/// Who made a commit, as it says: author and committer, and whether it carries a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    author: String,
+    committer: String,
+    signed: bool,
+}
+
+impl Identity {
+    fn of(commit: &CommitFacts) -> Self {
+        Self { author: commit.author.clone(), committer: commit.committer.clone(), signed: commit.signed }
+    }
+}
+
+/// Who is taken for the App. Bots whose commits GitHub committed are; with several, or without, the most frequent.
+fn the_app(clone: &LocalClone, tip: ObjectId) -> Result<Option<Identity>, CloneError> {
+    let mut by: HashMap<Identity, usize> = HashMap::new();
+    let mut next = clone.commit_facts(tip)?;
+    while let Some(commit) = next {
+        *by.entry(Identity::of(&commit)).or_default() += 1;
+        next = match commit.parents.first() {
+            Some(parent) => clone.commit_facts(*parent)?,
+            None => None,
+        };
+    }
+    let most = by.into_iter().max_by_key(|(who, times)| (is_bot(&who.author), who.signed, *times));
+    Ok(most.map(|(who, _)| who))
 }
 
 /// Who made the commits.
 #[derive(Default)]
 struct Authors {
-    /// By author, committer and whether it is signed: how many, and the last that was met.
-    by: HashMap<(String, String, bool), (usize, ObjectId)>,
-    noticed: Vec<ObjectId>,
+    /// By who made it and how bad that is, if it was somebody else: how many, and the last that was met.
+    by: HashMap<(Identity, Severity), (usize, ObjectId)>,
 }
 
 impl Authors {
-    fn look_at(&mut self, commit: &CommitFacts, noticed: bool) {
-        let key = (commit.author.clone(), commit.committer.clone(), commit.signed);
-        let entry = self.by.entry(key).or_insert((0, commit.id));
+    /// What Daypass put right is a warning; another commit by the same person is not, for that.
+    fn look_at(&mut self, commit: &CommitFacts, severity: Severity) {
+        let entry = self.by.entry((Identity::of(commit), severity)).or_insert((0, commit.id));
         *entry = (entry.0 + 1, commit.id);
-        if noticed {
-            self.noticed.push(commit.id);
-        }
     }
 
-    /// Bots whose commits GitHub committed are the App; with several, or without, the most frequent is taken for it.
-    fn judge(&self, found: &mut Found) {
-        let is_bot = |author: &str| author.split(" <").next().is_some_and(|name| name.ends_with("[bot]"));
-        let app = self.by.iter().max_by_key(|((author, _, signed), (times, _))| (is_bot(author), *signed, *times));
-        let Some(((author, committer, signed), _)) = app else { return };
-        for ((other, by, is_signed), (times, commit)) in &self.by {
-            if (other, by, is_signed) == (author, committer, signed) {
-                continue;
-            }
-            let noticed = self.noticed.contains(commit);
-            let severity = if noticed { Severity::Warning } else { Severity::Error };
-            let how = match (other == author, by == committer) {
+    fn judge(&self, app: &Identity, found: &mut Found) {
+        for ((who, severity), (times, commit)) in self.by.iter().filter(|((who, _), _)| who != app) {
+            let how = match (who.author == app.author, who.committer == app.committer) {
                 (true, true) => "is not signed, as the others are".to_owned(),
-                (true, false) => format!("says it is by {}, but was committed by {}", tame(other), tame(by)),
-                _ => format!("is by {}, and not by {}", tame(other), tame(author)),
+                (true, false) => {
+                    format!("says it is by {}, but was committed by {}", tame(&who.author), tame(&who.committer))
+                }
+                _ => format!("is by {}, and not by {}", tame(&who.author), tame(&app.author)),
             };
             let message = match times {
                 1 => format!("commit {} {how}", short(commit)),
                 times => format!("commit {} and {} more: it {how}", short(commit), times - 1),
             };
-            found.add(FaultCode::Author, severity, None, message);
+            found.add(FaultCode::Author, *severity, None, message);
         }
     }
 }

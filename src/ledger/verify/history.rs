@@ -7,6 +7,7 @@ use gix::ObjectId;
 
 use super::fault::FaultCode;
 use super::{Claims, Found, SLACK, short, small};
+use crate::ledger::branch::{CommitFacts, TreeChanges};
 use crate::ledger::chain::Link;
 use crate::ledger::clone::{CloneError, LocalClone};
 use crate::ledger::file::TRAILER;
@@ -30,6 +31,9 @@ pub(super) struct Quote {
     hash: String,
     commit: ObjectId,
 }
+
+/// How long Daypass may take until what happened is on the ledger, while everything runs.
+const FRESH: TimeDelta = TimeDelta::hours(1);
 
 /// The default branch, along first parents.
 #[derive(Debug, Default)]
@@ -73,19 +77,26 @@ pub(super) fn read(clone: &LocalClone, ledger: ObjectId, found: &mut Found) -> R
                 None
             }
         };
-        history.quotes.extend(quote(&commit.message, commit.id));
+        history.quotes.extend(quote(&commit));
         for other in commit.parents.iter().skip(1) {
             if let Some(other) = clone.commit_facts(*other)? {
-                history.quotes.extend(quote(&other.message, other.id));
+                history.quotes.extend(quote(&other));
             }
         }
         let changes = match (&parent, history.whole) {
-            (None, false) => Vec::new(),
-            (parent, _) => clone.tree_changes(parent.as_ref().map(|parent| parent.tree), commit.tree)?,
+            (None, false) => TreeChanges::default(),
+            (parent, _) => {
+                clone.tree_changes(parent.as_ref().map(|parent| parent.tree), commit.tree, &["grants", "policies"])?
+            }
         };
+        if changes.cut {
+            let message = format!("commit {} changes more than can be looked at", short(&commit.id));
+            found.error(FaultCode::NotOnRecord, None, message);
+        }
+        let changes = changes.all;
         let policy = changes.iter().any(|change| change.path.starts_with("policies/"));
         let is_request = |path: &str| path.starts_with("grants/") && path.ends_with(".yaml");
-        let grants = changes.into_iter().filter(|change| is_request(&change.path));
+        let grants = changes.into_iter().filter(|change| is_request(&change.path) && change.before != change.after);
         let grants = grants.map(|change| (change.path, change.before, change.after)).collect::<Vec<_>>();
         newest_first.push((commit.id, commit.at, commit.parents.len() < 2, grants, policy));
         next = parent;
@@ -102,17 +113,21 @@ pub(super) fn read(clone: &LocalClone, ledger: ObjectId, found: &mut Found) -> R
     Ok(history)
 }
 
-/// What a revert quotes. Only Daypass writes all three lines.
-fn quote(message: &str, commit: ObjectId) -> Option<Quote> {
+/// What a revert quotes. Daypass writes all three lines, and is a bot; a person who writes them quotes a revert.
+fn quote(commit: &CommitFacts) -> Option<Quote> {
+    if !commit.is_by_a_bot() {
+        return None;
+    }
+    let message = &commit.message;
     let line = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     let (_, _, quoted) = (line("Daypass-Grant")?, line("Daypass-Reason")?, line(TRAILER)?);
     let (seq, hash) = quoted.trim().split_once(' ')?;
     let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then_some(Quote { seq: seq.parse().ok()?, hash: hash.to_owned(), commit })
+    is_hash.then_some(Quote { seq: seq.parse().ok()?, hash: hash.to_owned(), commit: commit.id })
 }
 
 /// Holds both against each other.
-pub(super) fn compare(history: &History, claims: &Claims, newest: &Link, found: &mut Found) {
+pub(super) fn compare(history: &History, claims: &Claims, newest: &Link, now: DateTime<Utc>, found: &mut Found) {
     quotes(history, claims, newest, found);
     if history.ids.is_empty() {
         return;
@@ -139,10 +154,15 @@ pub(super) fn compare(history: &History, claims: &Claims, newest: &Link, found: 
         if index < *first {
             return;
         }
-        let fresh = index > *last
-            && history.ledger_at.is_none_or(|ledger| history.times.get(index).is_some_and(|at| *at + SLACK >= ledger));
-        let (severity, more) = match fresh {
-            true => (Severity::Note, "; it may be too new: fetch, and look again"),
+        let at = history.times.get(index).copied().unwrap_or_default();
+        let (severity, more) = match index > *last && history.ledger_at.is_none_or(|ledger| at + SLACK >= ledger) {
+            true if now - FRESH <= at && at <= now + SLACK => {
+                (Severity::Note, "; it may be too new: fetch, and look again")
+            }
+            true => (
+                Severity::Error,
+                "; fetch, and look again: if it stays, the ledger was set back, or Daypass does not write it any more",
+            ),
             false => (Severity::Error, ""),
         };
         found.add(FaultCode::NotOnRecord, severity, None, format!("{what}, and that is not on record{more}"));

@@ -9,10 +9,10 @@ mod commits;
 mod fault;
 mod history;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use gix::ObjectId;
 
 use super::branch::LinePlace;
@@ -31,6 +31,10 @@ const MOST_FINDINGS: usize = 200;
 pub struct Verified {
     /// What is wrong, and what could not be looked at.
     pub findings: Vec<Fault>,
+    /// How many errors there are, with those that are left out.
+    pub errors: usize,
+    /// How many warnings.
+    pub warnings: usize,
     /// Events in the ledger.
     pub events: u64,
     /// Commits on its branch.
@@ -45,16 +49,30 @@ pub struct Verified {
 #[derive(Debug, Default)]
 struct Found {
     findings: Vec<Fault>,
-    more: usize,
+    /// How many there are of each severity, with those that are not kept.
+    counts: BTreeMap<Severity, usize>,
 }
 
 impl Found {
     fn add(&mut self, code: FaultCode, severity: Severity, place: Option<LinePlace>, message: String) {
-        if self.findings.len() >= MOST_FINDINGS {
-            self.more += 1;
-            return;
+        // Each severity has room of its own: many warnings must not hide an error.
+        let count = self.counts.entry(severity).or_default();
+        *count += 1;
+        if *count <= MOST_FINDINGS {
+            self.findings.push(Fault::new(code, severity, place, message));
         }
-        self.findings.push(Fault::new(code, severity, place, message));
+    }
+
+    /// The worst of them, and of the rest how many there are.
+    fn told(mut self) -> Vec<Fault> {
+        self.findings.sort_by_key(|fault| std::cmp::Reverse(fault.severity));
+        self.findings.truncate(MOST_FINDINGS);
+        let more = self.counts.values().sum::<usize>() - self.findings.len();
+        if more > 0 {
+            let message = format!("{more} more were found, and are left out here");
+            self.findings.push(Fault::new(FaultCode::Partial, Severity::Warning, None, message));
+        }
+        self.findings
     }
 
     fn error(&mut self, code: FaultCode, place: Option<LinePlace>, message: String) {
@@ -94,26 +112,42 @@ fn short(id: &ObjectId) -> String {
     id.to_hex_with_len(10).to_string()
 }
 
-/// Verifies the ledger of a clone.
-pub fn verify(clone: &LocalClone) -> Result<Verified, CloneError> {
+/// Verifies the ledger of a clone. `now` tells what may be too new to be on record.
+pub fn verify(clone: &LocalClone, now: DateTime<Utc>) -> Result<Verified, CloneError> {
     let branch = clone.ledger()?;
     let mut found = Found::default();
     if clone.is_shallow() {
         let message = "the clone is shallow: what is older than it reaches is not looked at (`git fetch --unshallow`)";
         found.add(FaultCode::Partial, Severity::Warning, None, message.to_owned());
     }
+    if let Some(other) = &branch.other {
+        let message = format!("`{}` is looked at; `{other}` is not a part of it, nor it of that", branch.name);
+        found.add(FaultCode::Partial, Severity::Warning, None, message);
+    }
     let history = history::read(clone, branch.tip, &mut found)?;
     let wanted = history.quotes.iter().map(|quote| quote.seq).collect();
     let (claims, newest, events) = chain::read(&branch, &wanted, &mut found)?;
     let commits = commits::read(clone, branch.tip, &claims, &mut found)?;
-    history::compare(&history, &claims, &newest, &mut found);
-    let Found { mut findings, more } = found;
-    findings.sort_by_key(|fault| std::cmp::Reverse(fault.severity));
-    if more > 0 {
-        let message = format!("{more} more were found, and are left out here");
-        let mut rest = Found::default();
-        rest.add(FaultCode::Partial, Severity::Warning, None, message);
-        findings.extend(rest.findings);
+    history::compare(&history, &claims, &newest, now, &mut found);
+    let count = |severity| found.counts.get(&severity).copied().unwrap_or(0);
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    Ok(Verified { findings: found.told(), errors, warnings, events, commits, changes: history.steps.len(), newest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_warnings_hide_no_error() {
+        let mut found = Found::default();
+        for number in 0..3 * MOST_FINDINGS {
+            found.add(FaultCode::Author, Severity::Warning, None, number.to_string());
+        }
+        found.error(FaultCode::Edited, None, "the one that counts".to_owned());
+        assert_eq!((found.counts[&Severity::Error], found.counts[&Severity::Warning]), (1, 3 * MOST_FINDINGS));
+        let told = found.told();
+        assert_eq!((told[0].severity, told.len()), (Severity::Error, MOST_FINDINGS + 1));
+        assert!(told.last().unwrap().message.starts_with("401 more"), "{told:?}");
     }
-    Ok(Verified { findings, events, commits, changes: history.steps.len(), newest })
 }
