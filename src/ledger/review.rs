@@ -10,6 +10,7 @@ use super::chain::Entry;
 use super::event::EventKind;
 use super::replay::read;
 use crate::access::facts::Account;
+use crate::access::grant::Window;
 use crate::policy::model::{Policy, Role};
 use crate::policy::name::{Login, RoleName};
 use crate::policy::principal::Principal;
@@ -28,17 +29,25 @@ const LONGEST_BODY: usize = 60_000;
 struct Use {
     grants: u64,
     emergencies: u64,
-    with_session: BTreeSet<String>,
+    with_session: u64,
     last: Option<DateTime<Utc>>,
+}
+
+/// A grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Had {
+    role: String,
+    login: Login,
+    since: DateTime<Utc>,
+    emergency: bool,
+    used: bool,
 }
 
 /// What the ledger says about a time.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
-    /// By role, then by whose access it was.
-    roles: BTreeMap<String, BTreeMap<Login, Use>>,
-    /// Whose access a grant is, for its sessions.
-    grants: BTreeMap<String, (String, Login)>,
+    /// Grants that ran in that time, as far as they are known, whenever they began.
+    grants: BTreeMap<String, Had>,
     /// Who approved by which rule.
     approvers: BTreeMap<String, BTreeSet<Login>>,
     /// Whether any session was seen at all.
@@ -89,19 +98,26 @@ impl Usage {
                 else {
                     return;
                 };
-                self.grants.insert(grant.to_owned(), (role.to_owned(), subject.login.clone()));
-                if period.contains(event.at) {
-                    let of = self.roles.entry(role.to_owned()).or_default().entry(subject.login).or_default();
-                    of.grants += 1;
-                    of.emergencies += u64::from(details["break_glass"] == true);
-                    of.last = of.last.max(Some(event.at));
+                let begins =
+                    read::<Window>(&details["window"]).map_or(event.at, |window| window.starts_at.max(event.at));
+                if begins < period.until {
+                    let emergency = details["break_glass"] == true;
+                    let had =
+                        Had { role: role.to_owned(), login: subject.login, since: begins, emergency, used: false };
+                    self.grants.insert(grant.to_owned(), had);
+                }
+            }
+            EventKind::Ended => {
+                let ended = read::<DateTime<Utc>>(&details["ended_at"]).unwrap_or(event.at);
+                let of_before = |had: &mut Had| ended <= period.since || ended <= had.since;
+                if self.grants.get_mut(grant).is_some_and(of_before) {
+                    self.grants.remove(grant);
                 }
             }
             EventKind::SessionOpened if period.contains(event.at) => {
                 self.sessions = true;
-                if let Some((role, login)) = self.grants.get(grant).cloned() {
-                    let of = self.roles.entry(role).or_default().entry(login).or_default();
-                    of.with_session.insert(grant.to_owned());
+                if let Some(had) = self.grants.get_mut(grant) {
+                    had.used = true;
                 }
             }
             EventKind::Approved if period.contains(event.at) => {
@@ -112,7 +128,23 @@ impl Usage {
             _ => {}
         }
     }
+
+    /// By role, then by whose access it was.
+    fn roles(&self) -> Roles {
+        let mut roles = Roles::new();
+        for had in self.grants.values() {
+            let of = roles.entry(had.role.clone()).or_default().entry(had.login.clone()).or_default();
+            of.grants += 1;
+            of.emergencies += u64::from(had.emergency);
+            of.with_session += u64::from(had.used);
+            of.last = of.last.max(Some(had.since));
+        }
+        roles
+    }
 }
+
+/// The use of roles: by role, then by whose access it was.
+type Roles = BTreeMap<String, BTreeMap<Login, Use>>;
 
 /// One thing to be looked at.
 type Item = String;
@@ -142,14 +174,15 @@ pub fn file(policy: &Policy, usage: &Usage, period: &Period) -> String {
             "\nNo sessions were seen in this time: that something was granted does not say that it was used.\n",
         );
     }
+    let roles = usage.roles();
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     for role in policy.roles.values() {
         let section = sections.entry(owners(policy, role)).or_default();
-        section.used.extend(used(role, usage));
-        section.unused.extend(unused(policy, role, usage));
+        section.used.extend(used(role, &roles, usage.sessions));
+        section.unused.extend(unused(policy, role, &roles, usage));
     }
     let is_gone = |name: &str| name.parse::<RoleName>().is_ok_and(|name| !policy.roles.contains_key(&name));
-    for (role, people) in usage.roles.iter().filter(|(name, _)| is_gone(name)) {
+    for (role, people) in roles.iter().filter(|(name, _)| is_gone(name)) {
         let section = sections.entry("roles that are gone".to_owned()).or_default();
         let people: Vec<String> = people.keys().map(|login| format!("`{login}`")).collect();
         section.used.push(format!("`{role}` is no longer in the policy; it was had by {}", people.join(", ")));
@@ -179,16 +212,16 @@ fn owners(policy: &Policy, role: &Role) -> String {
     if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
-fn used(role: &Role, usage: &Usage) -> Vec<Item> {
-    let people = usage.roles.get(role.name.as_str()).into_iter().flatten().filter(|(_, of)| of.grants > 0);
+fn used(role: &Role, roles: &Roles, sessions: bool) -> Vec<Item> {
+    let people = roles.get(role.name.as_str()).into_iter().flatten();
     people
         .map(|(login, of)| {
             let mut text = format!("`{login}` had `{}` {}", role.name, times(of.grants));
             if of.emergencies > 0 {
                 let _ = write!(text, ", as an emergency {}", times(of.emergencies));
             }
-            if usage.sessions {
-                let _ = write!(text, ", and was seen using it in {}", of.with_session.len());
+            if sessions {
+                let _ = write!(text, ", and was seen using it in {}", of.with_session);
             }
             if let Some(last) = of.last {
                 let _ = write!(text, "; the last time on {}", last.format("%Y-%m-%d"));
@@ -203,10 +236,10 @@ fn times(count: u64) -> String {
 }
 
 /// Lines about a role that made no difference.
-fn unused(policy: &Policy, role: &Role, usage: &Usage) -> Vec<Item> {
+fn unused(policy: &Policy, role: &Role, roles: &Roles, usage: &Usage) -> Vec<Item> {
     let place = format!("`{}:{}`", role.file, role.place.line);
     let nobody = BTreeMap::new();
-    let had = usage.roles.get(role.name.as_str()).unwrap_or(&nobody);
+    let had = roles.get(role.name.as_str()).unwrap_or(&nobody);
     let had_it = |login: &Login| had.get(login).is_some_and(|of| of.grants > 0);
     if !had.values().any(|of| of.grants > 0) {
         return vec![format!("{place}: role `{}`; nobody had it", role.name)];
@@ -331,7 +364,10 @@ approvals:
         };
         let mut usage = Usage::default();
         for one in [
-            granted("old#1", "2026-08-31T23:59:59Z"),
+            granted("old#1", "2026-08-30T10:00:00Z"),
+            entry(EventKind::Ended, "2026-08-31T23:59:59Z", json!({ "grant": "old#1" })),
+            granted("long#5", "2026-08-01T00:00:00Z"),
+            entry(EventKind::SessionOpened, "2026-09-05T11:00:00Z", json!({ "grant": "long#5" })),
             granted("a#2", "2026-09-01T00:00:00Z"),
             granted("b#3", "2026-10-05T10:00:00Z"),
             entry(EventKind::SessionOpened, "2026-10-05T11:00:00Z", json!({ "grant": "b#3" })),
@@ -350,7 +386,7 @@ approvals:
         assert_eq!(
             boxes,
             [
-                "- [ ] `Alice` had `reader` 2 times, and was seen using it in 1; the last time on 2026-10-05",
+                "- [ ] `Alice` had `reader` 3 times, and was seen using it in 2; the last time on 2026-10-05",
                 "- [ ] `policies/a.yaml:5`: `user:bob` among the requesters of `reader`; did not have it",
                 "- [ ] `policies/a.yaml:5`: `break_glass` of `reader`; nobody used it",
                 "- [ ] `user:carol` among the approvers of stage `owner` of `owners`, which `reader` uses; approved nothing",

@@ -42,6 +42,8 @@ struct Given {
     emergency: bool,
     window: Option<Window>,
     ended: Option<DateTime<Utc>>,
+    /// Whether it ended because another took its place: it was extended, or changed.
+    replaced: bool,
     /// When a target last confirmed that something of it was taken away.
     removed: Option<DateTime<Utc>>,
     /// From the request to the grant, if somebody had to approve it.
@@ -92,6 +94,9 @@ struct Noted {
     about: String,
     what: String,
 }
+
+/// The longest time that is shown week by week.
+const LONGEST_SPAN: TimeDelta = TimeDelta::weeks(1_040);
 
 /// How many events of a kind are kept as they are.
 const MOST_NOTED: usize = 1_000;
@@ -146,6 +151,7 @@ impl Report {
                     emergency: details["break_glass"] == true,
                     window: read(&details["window"]),
                     ended: None,
+                    replaced: false,
                     removed: None,
                     waited: self.waited(grant, event.at).filter(|_| !approvers_are_none(details)),
                     targets: targets(&details["entitlements"]),
@@ -157,6 +163,7 @@ impl Report {
             (EventKind::Ended, _, Some(grant)) => {
                 if let Some(given) = self.given.get_mut(grant) {
                     given.ended = read(&details["ended_at"]).or(Some(event.at));
+                    given.replaced = details["reason"] == "replaced";
                 }
             }
             (EventKind::Removed, _, Some(grant)) => {
@@ -244,7 +251,7 @@ impl Report {
         ranked
     }
 
-    /// Grants by week, without gaps: the Monday, those that were approved, and emergencies.
+    /// Grants by week, without gaps unless it is about decades: the Monday, those that were approved, and emergencies.
     fn weeks(&self) -> Vec<(DateTime<Utc>, usize, usize)> {
         let monday = |at: DateTime<Utc>| {
             let day = at.date_naive() - TimeDelta::days(i64::from(at.weekday().num_days_from_monday()));
@@ -258,6 +265,9 @@ impl Report {
         let (Some((first, _)), Some((last, _))) = (weeks.first_key_value(), weeks.last_key_value()) else {
             return Vec::new();
         };
+        if *last - *first > LONGEST_SPAN {
+            return weeks.into_iter().map(|(week, (normal, emergency))| (week, normal, emergency)).collect();
+        }
         let (mut at, last, mut all) = (*first, *last, Vec::new());
         while at <= last {
             let (normal, emergency) = weeks.get(&at).copied().unwrap_or_default();
@@ -267,10 +277,10 @@ impl Report {
         all
     }
 
-    /// For how long access was asked, and for how long it was kept, by role.
+    /// For how long access was asked, and for how long it was kept, by role. What was extended was not given back early.
     fn used(&self) -> BTreeMap<&str, (Vec<TimeDelta>, Vec<TimeDelta>)> {
         let mut used: BTreeMap<&str, (Vec<TimeDelta>, Vec<TimeDelta>)> = BTreeMap::new();
-        for given in self.given.values() {
+        for given in self.given.values().filter(|given| !given.replaced) {
             if let (Some(window), Some(ended)) = (given.window, given.ended) {
                 let of_role = used.entry(&given.role).or_default();
                 of_role.0.push(window.ends_at - window.starts_at);
@@ -350,6 +360,25 @@ mod tests {
             ["alice and bob approve only each other", "Grants outside of 6 to 20 UTC on working days"]
         );
         assert_eq!(report.weeks().iter().map(|week| week.1).collect::<Vec<_>>(), [6]);
+    }
+
+    #[test]
+    fn what_was_extended_was_not_given_back_early() {
+        let mut report = Report::default();
+        life(&mut report, 1, 0, "alice", "bob");
+        assert_eq!(report.used()["orders"].1, [TimeDelta::hours(1)]);
+        let ended = event(EventKind::Ended, 6, Value::Null).at;
+        let replaced = json!({ "grant": "g1#1", "reason": "replaced", "ended_at": ended });
+        report.take(9, &event(EventKind::Ended, 6, replaced));
+        assert!(report.used().is_empty());
+    }
+
+    #[test]
+    fn a_grant_of_another_age_makes_no_endless_page() {
+        let mut report = Report::default();
+        life(&mut report, 1, 0, "alice", "bob");
+        life(&mut report, 2, 24 * 365 * 7_900, "alice", "bob");
+        assert_eq!(report.weeks().len(), 2);
     }
 
     /// Whether a role is used is judged only where a use would have been seen.
