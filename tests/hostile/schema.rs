@@ -26,7 +26,8 @@ const OF_SHAPE: [Code; 10] = [
 ];
 
 /// Where a schema sees less, and why.
-const BLIND: [(&str, &str); 22] = [
+const BLIND: [(&str, &str); 23] = [
+    ("grants/reason-braille-blank", "that a blank of Braille shows nothing is known to no pattern"),
     ("grants/duration-overflow", "how long a duration is takes reckoning"),
     ("grants/duration-sum-overflow", "the same"),
     ("grants/duration-too-long", "the same"),
