@@ -1,5 +1,5 @@
-//! The kinds of system Daypass knows, and what an entitlement on each is made of: one table, which YAML, schema, documents and
-//! `daypass targets` are read from. Three kinds have shapes of their own (`github`, `postgres`, `ssh`); all others are a name of the
+//! The kinds of system Daypass knows, and what an entitlement on each is made of: one table, which YAML, schema,
+//! rendering and comparison are read from. Three kinds have shapes of their own (`github`, `postgres`, `ssh`); all others are a name of the
 //! person in that system and a few named texts.
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::name::TeamSlug;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
-    /// Teams, repositories and roles of the organisation on GitHub.
+    /// Teams of the organisation on GitHub.
     Github,
     /// Role membership in PostgreSQL.
     Postgres,

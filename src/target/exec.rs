@@ -5,7 +5,8 @@
 //!
 //! Calls are `check`, `observe`, `grant` and `revoke`. Its answer may have a `summary` for people; that to `observe` has `present`, true
 //! or false, or nothing if it cannot tell. Exit status 0 is done, 75 (`EX_TEMPFAIL` of sysexits.h) is worth trying again, any other
-//! is a refusal; `error` in the answer says why. It is ended after its time limit, with everything it started.
+//! is a refusal; `error` in the answer says why. It is ended after its time limit; what
+//! it started is its own to end.
 
 use std::path::PathBuf;
 use std::process::Stdio;

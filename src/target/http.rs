@@ -223,7 +223,10 @@ impl Api {
             return Err(TargetError::Permanent(format!("{strange:?} cannot be part of an address")));
         }
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(&question.path);
+            // An address that is whole already stays as it is.
+            if !question.path.is_empty() {
+                segments.pop_if_empty().extend(&question.path);
+            }
         }
         if !question.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&question.query);

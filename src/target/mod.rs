@@ -2,6 +2,7 @@
 //!
 //! What every target owes:
 //! - `observe`, `grant` and `revoke` are **idempotent**: granting twice is granting once, revoking what is not there is fine.
+//! - A system that can ends access by itself, at the time `grant` is told: access must not depend on Daypass alone.
 //! - They may be **cancelled at any await**; the next `observe` tells what is true, and the call is made again.
 //! - They tell *temporary* from *permanent* failures ([`TargetError`]): the first are retried with back-off, the second are
 //!   retried slowly and shown to people. Neither ever carries a secret.

@@ -1,16 +1,13 @@
 //! Anything that takes a signed request: what Daypass has no target for, somebody's own service can do.
 //!
-//! Each call is one `POST` of JSON with `Daypass-Timestamp` (seconds), `Daypass-Signature` (`sha256=` and the HMAC-SHA256, in hex, of
-//! the timestamp, a full stop and the body) and `Idempotency-Key`, which is the same whenever the same call is made again. An
-//! answer 2xx is the receipt; its `summary`, if it is JSON with one, is shown to people. The receiver says whether somebody has
-//! something already only if it is told to be asked (`observes`).
+//! Each call is one `POST` of JSON, signed as [`crate::signature`] says, with an `Idempotency-Key`, which is the same whenever the same
+//! call is made again. An answer 2xx is the receipt; its `summary`, if it is JSON with one, is shown to people. The receiver is asked
+//! whether somebody has something already only if it is configured to tell (`observes`).
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -20,6 +17,7 @@ use super::members::{Fields, wanted};
 use super::{Credential, Observed, Occasion, Receipt, Target, TargetError};
 use crate::policy::entitlement::Entitlement;
 use crate::policy::kind::TargetKind;
+use crate::signature;
 
 /// Characters of a summary that are kept.
 const LONGEST_SUMMARY: usize = 300;
@@ -52,26 +50,14 @@ impl Webhook {
         let body = body.to_string().into_bytes();
         let mut key = Sha256::new_with_prefix(&body);
         key.update(&occasion.key);
-        let timestamp = occasion.now.timestamp().to_string();
-        let signature = self.sign(&timestamp, &body).await?;
+        let signature = signature::sign(&self.secret.read().await?, occasion.now, &body);
         let text =
             |text: String| HeaderValue::from_str(&text).map_err(|error| TargetError::Permanent(error.to_string()));
         let question = Question::new(Method::POST, [])
-            .header(HeaderName::from_static("daypass-timestamp"), text(timestamp)?)
-            .header(HeaderName::from_static("daypass-signature"), text(format!("sha256={signature}"))?)
+            .header(HeaderName::from_static(signature::HEADER), text(signature)?)
             .header(HeaderName::from_static("idempotency-key"), text(hex::encode(key.finalize()))?)
             .bytes(body);
         Ok(self.api.ask(question).await?.body)
-    }
-
-    async fn sign(&self, timestamp: &str, body: &[u8]) -> Result<String, TargetError> {
-        let secret = self.secret.read().await?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
-            .map_err(|error| TargetError::Permanent(error.to_string()))?;
-        mac.update(timestamp.as_bytes());
-        mac.update(b".");
-        mac.update(body);
-        Ok(hex::encode(mac.finalize().into_bytes()))
     }
 }
 

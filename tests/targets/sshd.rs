@@ -2,41 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daypass::engine::clock::Clock;
-use daypass::github::{App, Transport};
 use daypass::policy::entitlement::{Access, Entitlement};
 use daypass::policy::name::UserId;
-use daypass::sandbox::{Options, Sandbox, WebhookSink};
 use daypass::target::Target;
 use daypass::target::ssh::{self, Accounts, Ssh};
 
+use crate::servers::github;
 use crate::support::sshd::{Sshd, keygen};
 use crate::support::{occasion, soon};
 
 /// The authority in `dir`; keys come from the policy, so that nobody asks its GitHub.
 async fn authority(dir: &Path) -> Ssh {
-    let clock = Clock::system();
-    let sandbox = Sandbox::open(Options {
-        dir: tempfile::tempdir_in(dir).unwrap().keep(),
-        organisation: "acme".to_owned(),
-        repository: "access".to_owned(),
-        clock: clock.clone(),
-        base_url: "http://github.test".to_owned(),
-        webhooks: WebhookSink::Nowhere,
-        record: None,
-        persist: false,
-    })
-    .await
-    .unwrap();
-    let transport = Transport::in_process(sandbox.router(), "http://github.test/api/v3").unwrap();
-    let app = App::new(transport, 1, &sandbox.app().private_key, Arc::new(clock)).unwrap();
     if !dir.join("authority").exists() {
         ssh::generate(&dir.join("authority")).unwrap();
     }
-    let accounts = Accounts { app, repository: "acme/access".parse().unwrap() };
+    let (app, repository) = github().await;
+    let accounts = Accounts { app, repository };
     Ssh::open(&dir.join("authority"), dir.join("revoked.krl"), vec!["permit-pty".to_owned()], Vec::new(), accounts)
         .unwrap()
 }

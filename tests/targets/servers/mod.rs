@@ -22,7 +22,7 @@ use daypass::engine::clock::Clock;
 use daypass::github::{App, Transport};
 use daypass::policy::entitlement::{Access, Entitlement};
 use daypass::policy::kind::TargetKind;
-use daypass::policy::name::TargetName;
+use daypass::policy::name::{RepositoryName, TargetName};
 use daypass::sandbox::{Options, Sandbox, WebhookSink};
 use daypass::target::settings::{TargetSettings, build};
 use daypass::target::{Target, Targets};
@@ -50,7 +50,7 @@ pub fn target(kind: &str, settings: &Value) -> Arc<dyn Target> {
 }
 
 /// A GitHub that nobody asks.
-async fn github() -> (App, daypass::policy::name::RepositoryName) {
+pub async fn github() -> (App, RepositoryName) {
     let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::system());
     let sandbox = Sandbox::open(Options {
         dir: dir.path().to_owned(),

@@ -43,13 +43,14 @@ pub async fn start(observes: bool) -> Receiver {
 
 fn is_signed(headers: &HeaderMap, body: &[u8]) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let timestamp = text("daypass-timestamp");
+    let signature = text("daypass-signature");
+    let (timestamp, digest) = signature.trim_start_matches("t=").split_once(",v1=").unwrap_or_default();
     let age = timestamp.parse::<i64>().map(|then| (chrono::Utc::now().timestamp() - then).abs());
     let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).unwrap();
     mac.update(format!("{timestamp}.").as_bytes());
     mac.update(body);
-    let signature = hex::decode(text("daypass-signature").trim_start_matches("sha256=")).unwrap_or_default();
-    age.is_ok_and(|age| age < 300) && mac.verify_slice(&signature).is_ok()
+    let digest = hex::decode(digest).unwrap_or_default();
+    age.is_ok_and(|age| age < 300) && mac.verify_slice(&digest).is_ok()
 }
 
 async fn take(State(room): State<Arc<Mutex<Room>>>, headers: HeaderMap, body: Bytes) -> Response {
